@@ -1,0 +1,77 @@
+"""unsnarl: measure, learn, explain and edit disentangled representations.
+
+The names below are all that most users need; each imports its module when first used.
+"""
+
+import os
+
+from unsnarl.lazy import attach
+
+# Two cores and OpenMP's spinning barriers do not go together: with any other busy process, steps take 7-15 times longer.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+__version__ = "0.1.0"
+
+_DATA = ("FactorDataset", "FactorTable", "Simulator", "load")
+_MEASURES = (
+    "Score",
+    "Scores",
+    "beta_vae_score",
+    "classify_latents",
+    "dci",
+    "factor_vae_score",
+    "infomec",
+    "irs",
+    "measure",
+    "modularity_explicitness",
+    "mutual_information_gap",
+    "prune",
+    "representation_report",
+    "sap",
+)
+_LATENTS = (
+    "AE",
+    "BetaTCVAE",
+    "BetaVAE",
+    "BioAE",
+    "FactorVAE",
+    "InfoWGANGP",
+    "QLAE",
+    "QuantizedInfoWGANGP",
+    "VAE",
+    "VQVAE",
+)
+_ERRORS = (
+    "CheckpointError",
+    "DataError",
+    "FileError",
+    "MissingExtraError",
+    "NotFittedError",
+    "OptionError",
+    "TrainingError",
+    "UnknownNameError",
+    "UnsnarlError",
+)
+
+_ROOMS = (
+    "catalog",
+    "claims",
+    "data",
+    "information",
+    "measures",
+    "nn",
+    "objectives",
+    "report",
+    "systems",
+    "training",
+    "zoo",
+)
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    dict.fromkeys(_DATA, ".data")
+    | dict.fromkeys(_MEASURES, ".measures")
+    | dict.fromkeys(_LATENTS, ".systems.latents")
+    | dict.fromkeys(_ERRORS, ".errors"),
+    rooms=_ROOMS,
+)
