@@ -28,6 +28,8 @@ def to_numpy(values: Any, argument: str = "array") -> np.ndarray:
             array = np.asarray(values)
         except ValueError as error:
             raise DataError(f"{argument} cannot be made into an array: {error}") from None
+    if array.dtype == object and array.ndim and array.size and all(isinstance(v, str) for v in array.flat):
+        return array.astype(str)  # how pandas hands out text
     if array.dtype == object:
         raise DataError(
             f"{argument} is an object array (mixed types, ragged rows or missing values); "
@@ -44,7 +46,9 @@ def check_finite(array: np.ndarray, argument: str = "array") -> None:
     """
     if array.dtype.kind not in "fc" or array.size == 0:
         return
-    if np.isfinite(array.sum()):  # one pass without a mask; a sum can only be finite if all values are
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()
+    if np.isfinite(total):  # one pass without a mask; a sum can only be finite if all values are
         return
     bad = ~np.isfinite(array)
     count = int(bad.sum())

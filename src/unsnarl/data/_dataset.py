@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from unsnarl.arrays import check_finite, check_range, check_same_length, to_numpy
+from unsnarl.arrays import as_matrix, as_vector, check_finite, check_range, check_same_length, to_numpy
 from unsnarl.data._factors import FactorTable
-from unsnarl.errors import DataError
+from unsnarl.errors import DataError, UnknownNameError
 
 SPLITS = ("train", "validation", "test")
 
@@ -54,7 +56,7 @@ class FactorDataset(Dataset):
     ):
         self.observations: Tensor | list[Tensor] = _as_observations(observations)
         self.table = None if factors is None else FactorTable.of(factors, kinds=kinds, names=names)
-        self.groups = None if groups is None else np.asarray(groups)
+        self.groups = None if groups is None else as_vector(groups, "groups", min_rows=1)
         self.split = None if split is None else _as_split(split)
         parts = {
             "observations": self.observations,
@@ -65,6 +67,104 @@ class FactorDataset(Dataset):
         check_same_length(**{name: part for name, part in parts.items() if part is not None})
         if len(self) == 0:
             raise DataError("the data set has no observations")
+
+    @staticmethod
+    def from_arrays(observations: Any, factors: Any = None, **options: Any) -> FactorDataset:
+        """A data set of arrays, with the constructor's options; also on a subclass that is built in another way."""
+        return FactorDataset(observations, factors, **options)
+
+    @staticmethod
+    def from_table(
+        frame: pd.DataFrame,
+        factors: Iterable[str] | str | None = None,
+        observations: Any = None,
+        *,
+        groups: str | None = None,
+        split: str | None = None,
+        kinds: Mapping[str, str] | Iterable[str] | str | None = None,
+        argument: str = "the table",
+    ) -> FactorDataset:
+        """A data set from a table, one row an observation.
+
+        Args:
+            frame: the table.
+            factors: names of the columns that are factors. When absent: every column left over where `observations` are
+                given as an array, none otherwise.
+            observations: names of the columns that are the observations, or an array with one row a table row; when
+                absent, every column that is nothing else.
+            groups: name of the column of group labels.
+            split: name of the column of "train", "validation" and "test".
+            kinds: "discrete" or "continuous", see `FactorTable.of`.
+            argument: the table's name in error messages.
+
+        Raises:
+            UnknownNameError: a column that does not exist.
+            DataError: an observation column that holds no numbers, or unusable values.
+
+        Examples:
+            >>> frame = pd.DataFrame({"x": [0.1, 0.2, 0.3], "y": [1.0, 2.0, 3.0], "colour": ["red", "blue", "red"]})
+            >>> FactorDataset.from_table(frame, factors=["colour"])
+            FactorDataset(3 observations of 2; factors: colour (2))
+        """
+        frame = frame.reset_index(drop=True)
+        frame.columns = [str(c) for c in frame.columns]
+        columns = list(frame.columns)
+
+        def known(names: Iterable[str] | str | None) -> list[str]:
+            listed = [names] if isinstance(names, str) else list(names or ())
+            for name in listed:
+                if name not in columns:
+                    raise UnknownNameError(f"column of {argument}", name, columns)
+            return listed
+
+        aside = known([n for n in (groups, split) if n is not None])
+        by_name = observations is None or _are_names(observations)
+        chosen = known(factors)
+        if factors is None and not by_name:
+            chosen = [c for c in columns if c not in aside]
+        if by_name:
+            features = known(observations) or [c for c in columns if c not in {*chosen, *aside}]
+            if not features:
+                raise DataError(f"{argument} has no column left for the observations")
+            for name in features:
+                if not pd.api.types.is_numeric_dtype(frame[name]):
+                    raise DataError(
+                        f"column {name!r} of {argument} holds {frame[name].dtype} values, but observations must be "
+                        "numbers; name it among the factors, or choose the columns with observations="
+                    )
+            observations = as_matrix(frame[features], "observations", min_rows=1)
+        return FactorDataset(
+            observations,
+            frame[chosen] if chosen else None,
+            kinds=kinds,
+            groups=None if groups is None else frame[groups],
+            split=None if split is None else frame[split],
+        )
+
+    @staticmethod
+    def from_file(path: Any, factors: Any = None, **options: Any) -> FactorDataset:
+        """A data set from a file: see `unsnarl.data.read_dataset` for the options.
+
+        Args:
+            path: a data set written by `save`, or a .npy, .npz, .csv, .tsv or .parquet file.
+            factors: a list of the columns of `path` that are factors, or the path of the file that holds the factors.
+            options: keywords of `read_dataset`.
+        """
+        from unsnarl.data._files import read_dataset
+
+        if isinstance(factors, str | os.PathLike):
+            return read_dataset(path, factors, **options)
+        return read_dataset(path, factors=factors, **options)
+
+    def save(self, path: Any) -> None:
+        """Write everything to one .npz without pickles, from which `from_file` makes the same data set.
+
+        Raises:
+            FileError: the name does not end in .npz, or the file cannot be written (the old one stays).
+        """
+        from unsnarl.data._files import save_dataset
+
+        save_dataset(self, path)
 
     def __len__(self) -> int:
         return len(self.observations)
@@ -113,7 +213,7 @@ class FactorDataset(Dataset):
 
     def subset(self, indices: Any) -> FactorDataset:
         """Some of the observations (integer indices, a boolean mask or a slice), with their factors."""
-        rows = np.arange(len(self))[indices]
+        rows = rows_of(indices, len(self))
         chosen = FactorDataset.__new__(type(self))
         chosen.__dict__.update(self.__dict__)
         if isinstance(self.observations, Tensor):
@@ -180,23 +280,50 @@ class FactorDataset(Dataset):
         return x.numpy(), self._table().numeric
 
 
+def _are_names(values: Any) -> bool:
+    return isinstance(values, str) or (
+        isinstance(values, list | tuple | pd.Index) and len(values) > 0 and all(isinstance(v, str) for v in values)
+    )
+
+
+def rows_of(indices: Any, n: int) -> np.ndarray:
+    """Row numbers for an integer, integers, a boolean mask or a slice into n observations.
+
+    Raises:
+        DataError: an index out of range, a mask of the wrong length, or something that is no index.
+    """
+    try:
+        return np.atleast_1d(
+            np.arange(n)[indices if isinstance(indices, slice | int) else to_numpy(indices, "indices")]
+        )
+    except (IndexError, TypeError):
+        raise DataError(
+            f"indices must be whole numbers from {-n} to {n - 1}, a slice, or a boolean mask of length {n}"
+        ) from None
+
+
 def _as_observations(observations: Any) -> Tensor | list[Tensor]:
     if isinstance(observations, Tensor):
         if observations.ndim == 0:
             raise DataError("observations must have one row an observation, got a single number")
         if observations.is_floating_point() and not bool(torch.isfinite(observations.sum())):
-            check_finite(observations.detach().cpu().numpy(), "observations")
+            check_finite(to_numpy(observations, "observations"), "observations")
         return observations
-    if isinstance(observations, list) and observations:
-        shapes = {np.shape(o) for o in observations}
-        if len(shapes) > 1:
-            return [torch.as_tensor(to_numpy(o, f"observation {i}")) for i, o in enumerate(observations)]
+    if isinstance(observations, list) and observations and not np.isscalar(observations[0]):
+        arrays = [to_numpy(o, f"observation {i}") for i, o in enumerate(observations)]
+        if len({a.shape for a in arrays}) > 1:
+            return [_as_tensor(a, f"observation {i}") for i, a in enumerate(arrays)]
+        observations = arrays
     array = to_numpy(observations, "observations")
     if array.ndim == 0:
         raise DataError("observations must have one row an observation, got a single number")
+    return _as_tensor(array, "observations")
+
+
+def _as_tensor(array: np.ndarray, argument: str) -> Tensor:
     if array.dtype.kind not in "iufb":
-        raise DataError(f"observations must hold numbers, got dtype {array.dtype}")
-    check_finite(array, "observations")
+        raise DataError(f"{argument} must hold numbers, got dtype {array.dtype}")
+    check_finite(array, argument)
     if array.dtype == np.float64:
         array = array.astype(np.float32)
     elif array.dtype in (np.uint16, np.uint32, np.uint64):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from unsnarl.arrays import to_numpy
 from unsnarl.errors import DataError, OptionError, UnknownNameError
@@ -44,11 +45,13 @@ def infer_kind(column: pd.Series) -> Kind:
 class FactorTable:
     """Named factor columns with their kinds; immutable.
 
-    Build one with `FactorTable.of`, which checks everything a measure or a learner relies on.
+    Build one with `FactorTable.of`, which checks everything a measure or a learner relies on. `known_levels` holds the
+    levels of discrete factors where they are more than those present, as in a part of a table or a simulator's draws.
     """
 
     values: pd.DataFrame
     kinds: dict[str, Kind]
+    known_levels: dict[str, np.ndarray] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -73,10 +76,11 @@ class FactorTable:
             DataError: wrong shape, no rows or columns, missing or infinite values, duplicate names, unusable dtype.
             UnknownNameError: `kinds` names a factor that does not exist.
         """
+        before: dict[str, Kind] = {}
         if isinstance(factors, FactorTable):
-            if kinds is None:
+            if kinds is None and (missing == "keep" or not factors.values.isna().to_numpy().any()):
                 return factors
-            table = factors.values
+            table, before = factors.values.copy(), factors.kinds
         else:
             table = _as_frame(factors, names, argument)
         if table.shape[1] == 0:
@@ -87,14 +91,16 @@ class FactorTable:
         doubled = table.columns[table.columns.duplicated()]
         if len(doubled):
             raise DataError(f"{argument} has two columns named {doubled[0]!r}")
+        named = {n for n in table if isinstance(table[n].dtype, pd.CategoricalDtype) or is_bool_dtype(table[n])}
         for name in table.columns:
             table[name] = _clean_column(table[name], f"factor {name!r}", missing)
-        inferred = {name: infer_kind(table[name].dropna()) for name in table.columns}
-        inferred.update(_given_kinds(kinds, list(table.columns)))
+        inferred = {n: DISCRETE if n in named else infer_kind(table[n].dropna()) for n in table.columns}
+        inferred |= before | _given_kinds(kinds, list(table.columns))
         for name, kind in inferred.items():
             if kind == CONTINUOUS and table[name].dtype.kind not in "iuf":
                 raise DataError(f"factor {name!r} holds {table[name].dtype} values and cannot be continuous")
-        return cls(table.reset_index(drop=True), inferred)
+        levels = factors.levels if isinstance(factors, FactorTable) and before == inferred else None
+        return cls(table.reset_index(drop=True), inferred, levels)
 
     @property
     def names(self) -> list[str]:
@@ -111,12 +117,14 @@ class FactorTable:
 
     @cached_property
     def levels(self) -> dict[str, np.ndarray]:
-        """The sorted different values of each discrete factor."""
-        return {n: np.unique(_sortable(self.values[n])) for n in self.names if self.kinds[n] == DISCRETE}
+        """The sorted different values of each discrete factor; a part of a table keeps the levels of the whole."""
+        if self.known_levels is not None:
+            return self.known_levels
+        return {n: np.unique(_sortable(self.values[n].dropna())) for n in self.names if self.kinds[n] == DISCRETE}
 
     @cached_property
     def indices(self) -> Int[np.ndarray, "n factor"]:
-        """Category indices 0..levels-1 of every factor; only where all factors are discrete.
+        """Category indices 0..levels-1 of every factor (-1 where missing values were kept); only where all factors are discrete.
 
         Raises:
             DataError: a factor is continuous.
@@ -140,15 +148,20 @@ class FactorTable:
         return self.values[name].to_numpy(np.float64)
 
     def _codes(self, name: str) -> Int[np.ndarray, " n"]:
-        return np.searchsorted(self.levels[name], _sortable(self.values[name])).astype(np.int64)
+        column = self.values[name]
+        codes = np.searchsorted(self.levels[name], _sortable(column)).astype(np.int64)
+        return np.where(column.isna(), -1, codes)
 
     def _known(self, name: str) -> None:
         if name not in self.values.columns:
             raise UnknownNameError("factor", name, self.names)
 
     def rows(self, indices: Any) -> FactorTable:
-        """The same factors for some observations (integer indices, a boolean mask or a slice)."""
-        return FactorTable(self.values.iloc[indices].reset_index(drop=True), self.kinds)
+        """The same factors for some observations (integer indices, a boolean mask or a slice).
+
+        The levels stay those of the whole table, so that a category index means the same in every part.
+        """
+        return FactorTable(self.values.iloc[indices].reset_index(drop=True), self.kinds, self.levels)
 
     def select(self, names: Iterable[str]) -> FactorTable:
         """Some of the factors, in the order given.
@@ -161,7 +174,8 @@ class FactorTable:
             self._known(name)
         if not chosen:
             raise DataError("no factor is left")
-        return FactorTable(self.values[chosen].copy(), {n: self.kinds[n] for n in chosen})
+        levels = {n: self.levels[n] for n in chosen if n in self.levels}
+        return FactorTable(self.values[chosen].copy(), {n: self.kinds[n] for n in chosen}, levels)
 
     def without_missing(self) -> tuple[FactorTable, np.ndarray]:
         """Only the rows in which every factor is known, and the boolean mask of those rows."""
@@ -202,20 +216,31 @@ def _as_frame(factors: Any, names: Iterable[str] | None, argument: str) -> pd.Da
     if isinstance(factors, pd.Series):
         return factors.to_frame(name=factors.name if factors.name is not None else "factor 0")
     if isinstance(factors, Mapping):
-        columns = {str(k): to_numpy(v, f"factor {str(k)!r}") for k, v in factors.items()}
+        columns = {str(k): _as_column(v, f"factor {str(k)!r}") for k, v in factors.items()}
         lengths = {k: len(v) for k, v in columns.items()}
         if len(set(lengths.values())) > 1:
             raise DataError(f"the columns of {argument} have different lengths: {lengths}")
         return pd.DataFrame(columns)
-    array = to_numpy(factors, argument)
+    array = factors if isinstance(factors, np.ndarray) and factors.dtype == object else to_numpy(factors, argument)
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2:
         raise DataError(f"{argument} must be 2-D (observations x factors), got shape {array.shape}")
+    names = [names] if isinstance(names, str) else names
     labels = list(names) if names is not None else [f"factor {i}" for i in range(array.shape[1])]
     if len(labels) != array.shape[1]:
         raise DataError(f"{argument} has {array.shape[1]} columns but {len(labels)} names were given")
     return pd.DataFrame(array, columns=labels)
+
+
+def _as_column(values: Any, label: str) -> pd.Series:
+    """One factor as a series without an index: of anything 1-D, missing values and pandas types kept as they are."""
+    if not isinstance(values, pd.Series | pd.api.extensions.ExtensionArray):
+        with contextlib.suppress(DataError):  # an object array or a list with None, which `_clean_column` judges
+            values = to_numpy(values, label)
+        if isinstance(values, np.ndarray) and values.ndim != 1:
+            raise DataError(f"{label} must be 1-D (one value an observation), got shape {values.shape}")
+    return pd.Series(values).reset_index(drop=True)
 
 
 def _clean_column(column: pd.Series, label: str, missing: str) -> pd.Series:
@@ -230,22 +255,24 @@ def _clean_column(column: pd.Series, label: str, missing: str) -> pd.Series:
         )
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
-    if column.dtype == bool or isinstance(column.dtype, pd.BooleanDtype):
+    if is_bool_dtype(column):
         return column.astype("int64") if not gone else column
-    if column.dtype.kind in "iuf":
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf":
         if column.dtype.kind == "f" and np.isinf(column.to_numpy(np.float64)).any():
             first = int(np.flatnonzero(np.isinf(column.to_numpy(np.float64)))[0])
             raise DataError(f"{label} has an infinite value at row {first}")
         return column
-    if pd.api.types.is_numeric_dtype(column):  # pandas' nullable integers and floats
-        return column.astype("float64") if gone else column.astype(column.dtype.numpy_dtype)
+    if is_numeric_dtype(column) and hasattr(column.dtype, "numpy_dtype"):  # pandas' nullable numbers
+        plain = column.astype("float64") if gone else column.astype(column.dtype.numpy_dtype)
+        return _clean_column(plain, label, missing)
     if column.dtype == object or isinstance(column.dtype, pd.StringDtype) or column.dtype.kind in "US":
         known = column.dropna()
         if not known.map(lambda v: isinstance(v, str | bool | int | float | np.generic)).all():
             raise DataError(f"{label} holds objects that are neither text nor numbers")
         if known.map(lambda v: isinstance(v, int | float | np.number) and not isinstance(v, bool)).all():
-            with contextlib.suppress(TypeError, ValueError):
-                return pd.to_numeric(column)
+            plain = pd.to_numeric(column, errors="coerce")
+            if plain.dtype != object and plain.isna().sum() == gone:
+                return _clean_column(plain, label, missing)
         return column.map(lambda v: v if pd.isna(v) else str(v)).astype(object)
     raise DataError(f"{label} has dtype {column.dtype}; use numbers, text or booleans")
 
@@ -258,6 +285,7 @@ def _sortable(column: pd.Series) -> np.ndarray:
 def _given_kinds(kinds: Any, names: list[str]) -> dict[str, Kind]:
     if kinds is None:
         return {}
+    given: dict[str, Any]
     if isinstance(kinds, str):
         given = dict.fromkeys(names, kinds)
     elif isinstance(kinds, Mapping):

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from unsnarl.arrays import check_range, to_numpy
-from unsnarl.data._dataset import FactorDataset
+from unsnarl.data._dataset import FactorDataset, rows_of
 from unsnarl.data._factors import DISCRETE, FactorTable
 from unsnarl.errors import DataError, OptionError, UnknownNameError
 
@@ -114,7 +114,7 @@ class Simulator(FactorDataset):
                 continue
             u = np.linspace(0, 1, sizes[a])[:, None] - np.linspace(0, 1, sizes[b])[None, :]
             width = (1.0 - strength) / strength
-            nearest = np.where(np.abs(u) == np.abs(u).min(axis=1, keepdims=True), 0.0, -np.inf)
+            nearest = np.where(np.arange(sizes[b]) == np.abs(u).argmin(axis=1)[:, None], 0.0, -np.inf)
             logits = -(u**2) / (2 * width**2) if width > 0 else nearest
             p = np.exp(logits - logits.max(axis=1, keepdims=True))
             cdf = np.cumsum(p / p.sum(axis=1, keepdims=True), axis=1)
@@ -138,7 +138,7 @@ class Simulator(FactorDataset):
             for name in pair:
                 self._column(name)
             check_range(strength, f"correlate[{pair}]", low=0, high=1)
-        return dict(correlate)
+        return _causes_first(correlate)
 
     def _check_combination(self, combination: Mapping[str, Any]) -> dict[int, int]:
         if not combination:
@@ -173,7 +173,7 @@ class Simulator(FactorDataset):
     def _table_of(self, indices: np.ndarray) -> FactorTable:
         columns = {name: values[indices[:, i]] for i, (name, values) in enumerate(self.grid.items())}
         frame = pd.DataFrame({n: (c.astype(object) if c.dtype.kind in "US" else c) for n, c in columns.items()})
-        return FactorTable(frame, dict.fromkeys(self.grid, DISCRETE))
+        return FactorTable(frame, dict.fromkeys(self.grid, DISCRETE), {n: np.unique(v) for n, v in self.grid.items()})
 
     def indices_of(self, factors: Any) -> Int[np.ndarray, "n factor"]:
         """Grid indices of factor values given as a table (all factors, by name)."""
@@ -192,7 +192,12 @@ class Simulator(FactorDataset):
         for name, values in self.grid.items():
             if name not in factors:
                 raise UnknownNameError("factor", name, [str(c) for c in factors.columns])
-            unique, inverse = np.unique(factors[name].to_numpy().astype(values.dtype), return_inverse=True)
+            kind = str if values.dtype.kind in "US" else float
+            try:
+                given = factors[name].to_numpy().astype(kind)
+            except (TypeError, ValueError):
+                raise DataError(f"{name} must hold numbers") from None
+            unique, inverse = np.unique(given, return_inverse=True)
             columns.append(np.array([self._index(name, v) for v in unique])[inverse])
         return np.stack(columns, axis=1)
 
@@ -213,7 +218,7 @@ class Simulator(FactorDataset):
         """
         if not changes:
             raise OptionError("name at least one factor to change, e.g. intervene(indices, shape='cube')")
-        rows = np.atleast_1d(np.arange(len(self))[indices])
+        rows = rows_of(indices, len(self))
         assert self.table is not None
         grid_indices = self.indices_of(self.table.rows(rows))
         for name, value in changes.items():
@@ -231,6 +236,22 @@ class Simulator(FactorDataset):
         check_range(size, "size", low=1, integer=True)
         indices = self.sample_indices(size, np.random.default_rng(seed))
         return FactorDataset(self.render_indices(indices), self._table_of(indices))
+
+
+def _causes_first(correlate: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+    """The pairs in an order that draws a factor before those that follow it."""
+    followers = [second for _, second in correlate]
+    for name in followers:
+        if followers.count(name) > 1:
+            raise OptionError(f"correlate makes {name!r} follow two factors; a factor can follow only one")
+    waiting, ordered = dict(correlate), {}
+    while waiting:
+        ready = {pair: s for pair, s in waiting.items() if not any(pair[0] == second for _, second in waiting)}
+        if not ready:
+            raise OptionError(f"correlate goes round in a circle: {', '.join(f'{a} -> {b}' for a, b in waiting)}")
+        ordered.update(ready)
+        waiting = {pair: s for pair, s in waiting.items() if pair not in ready}
+    return ordered
 
 
 def images(array: np.ndarray) -> Tensor:

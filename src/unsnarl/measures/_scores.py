@@ -25,6 +25,7 @@ class Score(float):
         matrix: the latent x factor matrix behind the number, or None.
         per_factor: one value a factor, or None.
         name: what the number is called.
+        extra: anything else the measure found, each entry also an attribute of the score.
 
     Examples:
         >>> s = Score(0.5, name="sap", interval=(0.4, 0.6))
@@ -37,6 +38,7 @@ class Score(float):
     high: float
     matrix: np.ndarray | None
     per_factor: np.ndarray | None
+    extra: dict[str, Any]
 
     def __new__(
         cls,
@@ -46,17 +48,26 @@ class Score(float):
         interval: Interval | None = None,
         matrix: np.ndarray | None = None,
         per_factor: np.ndarray | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> Score:
         score = super().__new__(cls, value)
         score.name = name
         score.low, score.high = interval if interval is not None else (math.nan, math.nan)
         score.matrix = matrix
         score.per_factor = per_factor
+        score.extra = dict(extra or {})
         return score
 
     def __getnewargs_ex__(self) -> tuple[tuple[float], dict[str, Any]]:
         keywords = {"name": self.name, "interval": (self.low, self.high), "matrix": self.matrix}
-        return (float(self),), {**keywords, "per_factor": self.per_factor}
+        return (float(self),), {**keywords, "per_factor": self.per_factor, "extra": self.extra}
+
+    def __getattr__(self, name: str) -> Any:
+        extra = vars(self).get("extra", {})
+        if name in extra:
+            return extra[name]
+        known = ", ".join(["low", "high", "matrix", "per_factor", *extra])
+        raise AttributeError(f"the score has no {name!r}; it has {known}")
 
     @property
     def interval(self) -> Interval | None:

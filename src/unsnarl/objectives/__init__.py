@@ -1,1 +1,24 @@
-"""objectives."""
+"""Losses that several systems share: plain functions of tensors."""
+
+from unsnarl.objectives._gaussian_latents import (
+    gaussian_kl,
+    gaussian_log_density,
+    gaussian_sample,
+    kl_decomposition,
+    permute_latents,
+)
+from unsnarl.objectives._quantization import commitment_loss, quantization_loss
+from unsnarl.objectives._reconstruction import bernoulli_loss, gaussian_loss, psnr
+
+__all__ = [
+    "bernoulli_loss",
+    "commitment_loss",
+    "gaussian_kl",
+    "gaussian_log_density",
+    "gaussian_loss",
+    "gaussian_sample",
+    "kl_decomposition",
+    "permute_latents",
+    "psnr",
+    "quantization_loss",
+]

@@ -1,0 +1,180 @@
+"""What code a result came from: a digest of the modules an arm depends on, so that stale results are not reused.
+
+Only what runs counts: comments, docstrings and layout do not, and neither does the `claim = Claim(...)` statement
+(arms' options are part of a result's key; titles, notes and rows do not change a run).
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+
+from unsnarl.errors import OptionError
+
+NUMERICAL = ("torch", "numpy", "scipy", "scikit-learn")
+"""Packages whose version is part of the fingerprint."""
+
+AROUND = ("unsnarl.errors", "unsnarl.lazy", "unsnarl.files", "unsnarl.catalog", "unsnarl.cli", "unsnarl.report")
+"""Modules that surround a run without touching its numbers, left out when imports are followed."""
+
+
+def fingerprint(module: str, sources: Sequence[str] | None = None) -> str:
+    """A short digest of the code that results of a claim depend on, and of the numerical packages' versions.
+
+    Args:
+        module: the module that defines the arms.
+        sources: further modules, a package standing for all its files; None follows the imports of `module` within
+            its own package and unsnarl, names that a package passes on being traced to where they are defined.
+
+    Raises:
+        OptionError: a listed module does not exist.
+    """
+    if sources is None:
+        files = _closure(module)
+    else:
+        files = _files(module)
+        for name in sources:
+            found = _files(name)
+            if not found:
+                raise OptionError(f"sources names the module {name!r}, which does not exist")
+            files |= found
+    digest = hashlib.sha256()
+    for package in NUMERICAL:
+        digest.update(f"{package} {_version(package)}\n".encode())
+    for name in sorted(files):
+        tree = _tree(files[name])
+        code = _without_prose(tree, without_claim=name == module)
+        digest.update(f"{name}\n{code}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _files(name: str) -> dict[str, Path]:
+    """Module name -> source file, for a module or for all modules of a package."""
+    module = sys.modules.get(name)
+    spec = getattr(module, "__spec__", None)
+    if module is None or spec is None:
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            spec = None
+    origin = getattr(module, "__file__", None) or (spec.origin if spec else None)
+    if not origin or not origin.endswith(".py"):
+        return {}
+    files = {name: Path(origin)}
+    if Path(origin).name == "__init__.py":
+        root = Path(origin).parent
+        for path in root.rglob("*.py"):
+            parts = path.relative_to(root).with_suffix("").parts
+            files[".".join((name, *(p for p in parts if p != "__init__")))] = path
+    return files
+
+
+def _file(name: str) -> Path | None:
+    return _files(name).get(name)
+
+
+def _tree(path: Path) -> ast.Module:
+    stat = path.stat()
+    return _parsed(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=512)
+def _parsed(path: Path, changed: int, size: int) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
+
+
+def _without_prose(tree: ast.Module, *, without_claim: bool) -> str:
+    body = [s for s in tree.body if not (without_claim and _assigns_claim(s))]
+    return ast.dump(_NoDocstrings().visit(ast.parse(ast.unparse(ast.Module(body, type_ignores=[])))))
+
+
+def _assigns_claim(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.Assign):
+        targets: list[ast.expr] = statement.targets
+    elif isinstance(statement, ast.AnnAssign):
+        targets = [statement.target]
+    else:
+        return False
+    return any(isinstance(target, ast.Name) and target.id == "claim" for target in targets)
+
+
+class _NoDocstrings(ast.NodeTransformer):
+    """Drop statements that are only a string."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        is_prose = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_prose else self.generic_visit(node)
+
+
+def _closure(module: str) -> dict[str, Path]:
+    """The modules that a module reaches by imports within its own top package and unsnarl."""
+    tops = {module.partition(".")[0], "unsnarl"}
+    files: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = None if name in files or _is_around(name) else _file(name)
+        if path is None:
+            continue
+        files[name] = path
+        for reached in _imports(name, path):
+            if reached.partition(".")[0] in tops:
+                waiting.append(reached)
+    return files
+
+
+def _is_around(name: str) -> bool:
+    if name == "unsnarl" or name == "unsnarl.claims" or name.startswith("unsnarl.claims._"):
+        return True
+    return any(name == around or name.startswith(around + ".") for around in AROUND)
+
+
+def _imports(name: str, path: Path) -> Iterator[str]:
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                # `import unsnarl.nn as nn` may use any of the package; `import unsnarl` is seen by the names it uses
+                yield from [alias.name] if alias.name == "unsnarl" else _files(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield from _defined_in(base, alias.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "unsnarl":
+            yield from _defined_in("unsnarl", node.attr)
+
+
+def _defined_in(base: str, name: str) -> Iterator[str]:
+    """The module that defines a name imported from `base`; all of a package when the name is one, or cannot be told."""
+    if base.partition(".")[0] in sys.stdlib_module_names:
+        return
+    yield base
+    try:
+        value = getattr(importlib.import_module(base), name)
+    except (ImportError, AttributeError):
+        yield from _files(f"{base}.{name}")
+        return
+    if isinstance(value, ModuleType):
+        yield from _files(value.__name__)
+        return
+    home = getattr(value, "__module__", None)
+    if isinstance(home, str) and _file(home):
+        yield home
+    else:  # a constant does not know where it was defined
+        yield from _files(base)

@@ -1,0 +1,322 @@
+"""The verbs that all latent-variable learners share: fit, transform, decode, traverse, save_pretrained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from huggingface_hub import ModelHubMixin, hf_hub_download
+from jaxtyping import Float, Shaped
+from sklearn.base import BaseEstimator, TransformerMixin
+from torch import Tensor
+
+from unsnarl.arrays import check_finite, check_range, to_numpy
+from unsnarl.data import FactorDataset
+from unsnarl.errors import CheckpointError, DataError, NotFittedError, OptionError
+from unsnarl.files import atomic_write
+from unsnarl.nn import Architecture, find_architecture
+from unsnarl.objectives import psnr
+from unsnarl.systems.latents._task import AutoencoderTask
+from unsnarl.training import (
+    Run,
+    TensorBatches,
+    as_input,
+    load_weights,
+    read_tensors,
+    stream_seed,
+    train,
+    write_json,
+)
+
+Callback = Callable[[int, Any], None]
+
+
+class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
+    """What AE, VAE, QLAE and the others have in common.
+
+    A subclass stores its hyperparameters in `__init__` and builds its task (networks, losses, optimisers) in
+    `_make_task`. Everything learned is in `task_`; `history_` holds the logged losses.
+    """
+
+    latents: int
+    network: str | Architecture
+    batch_size: int
+    lr: float
+    weight_decay: float
+    steps: int
+    seed: int
+    task_: AutoencoderTask
+    discrete_codes: ClassVar[bool] = False
+
+    def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> Any:
+        raise NotImplementedError
+
+    # ---- learning -------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        steps: int | None = None,
+        run: str | os.PathLike[str] | None = None,
+        resume: bool = True,
+        log_every: int = 100,
+        checkpoint_every: int = 1000,
+        progress: bool = False,
+        callbacks: Sequence[Callback] = (),
+        fabric: Any = None,
+    ) -> Any:
+        """Learn from observations; factors are not used.
+
+        Args:
+            X: a `FactorDataset`, or observations of shape (n, channels, height, width) as uint8 or floats in [0, 1],
+                or a table of shape (n, features).
+            y: ignored; there for scikit-learn.
+            steps: gradient steps; the constructor's `steps` when absent.
+            run: folder for config, metrics and checkpoints; a run that was interrupted continues where it was.
+            resume: False starts over in a folder that holds a run.
+            log_every: log the losses every so many steps.
+            checkpoint_every: write a checkpoint every so many steps.
+            progress: show progress and the time left.
+            callbacks: each is called as `callback(step, model)` at step 0 and after every step.
+            fabric: a launched `lightning.fabric.Fabric` for other devices, precisions or several processes.
+
+        Returns:
+            This learner, fitted.
+
+        Raises:
+            DataError: observations that are not finite, have too few dimensions, or pixels outside [0, 1].
+            TrainingError: the loss is no longer finite.
+            CheckpointError: `run` holds a run with other settings, or a damaged checkpoint.
+        """
+        observations = self._observations(X, fitting=True)
+        steps = self.steps if steps is None else steps
+        check_range(steps, "steps", low=1, integer=True)
+        self._check_options()
+        shape, likelihood = tuple(observations.shape[1:]), _likelihood(observations)
+        task = self._build(shape, likelihood, len(observations))
+        if likelihood == "gaussian":
+            table = observations.double()
+            task.mean.copy_(table.mean(0))
+            task.scale.copy_(table.std(0, correction=0).clamp_min(1e-12).where(table.std(0, correction=0) > 0, 1.0))
+        folder = None
+        if run is not None:
+            config = {"system": type(self).__name__, **self._config(), "data": _fingerprint(observations)}
+            config.pop("steps")
+            folder = Run(run, config, resume=resume)
+        self.task_, self.shape_, self.likelihood_ = task, shape, likelihood
+        if len(shape) == 1:
+            self.n_features_in_ = shape[0]
+        ranks: dict[str, Any] = {}
+        if fabric is not None:
+            ranks = {"device": fabric.device, "rank": fabric.global_rank, "world_size": fabric.world_size}
+            task.to(fabric.device)
+        batches = TensorBatches(observations, batch_size=self.batch_size, seed=self.seed, **ranks)
+        history = train(
+            task,
+            batches,
+            steps=steps,
+            seed=self.seed,
+            run=folder,
+            fabric=fabric,
+            log_every=log_every,
+            checkpoint_every=checkpoint_every,
+            progress=progress,
+            label=type(self).__name__,
+            callbacks=[lambda step, call=call: call(step, self) for call in callbacks],  # type: ignore[misc]
+        )
+        self.history_ = pd.DataFrame(history)
+        task.cpu().eval()
+        self._set_latent_range(observations[:: max(1, len(observations) // 2000)])
+        return self
+
+    def _build(self, shape: tuple[int, ...], likelihood: str, n: int) -> Any:
+        architecture = find_architecture(self.network, shape)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream_seed(self.seed, 0))
+            task = self._make_task(architecture, shape, likelihood, n)
+        return task.eval()
+
+    def _check_options(self) -> None:
+        check_range(self.latents, "latents", low=1, integer=True)
+        check_range(self.batch_size, "batch_size", low=1, integer=True)
+        check_range(self.lr, "lr", low=0, open_low=True)
+        check_range(self.weight_decay, "weight_decay", low=0)
+
+    def _set_latent_range(self, observations: Tensor) -> None:
+        codes = torch.as_tensor(self.transform(observations), dtype=torch.float32)
+        self.task_.low.copy_(codes.quantile(0.01, dim=0))
+        self.task_.high.copy_(codes.quantile(0.99, dim=0))
+
+    # ---- using ----------------------------------------------------------------------------------------------------
+
+    def transform(self, X: Any) -> Shaped[np.ndarray, "n latent"]:
+        """Codes of observations: float32, or integer level indices for quantized latents.
+
+        Raises:
+            NotFittedError: before `fit`.
+            DataError: observations of another shape than those fitted.
+        """
+        return self._map(X, lambda x: self.task_.codes(x)).numpy()
+
+    def decode(self, codes: Any) -> Float[Tensor, "n ..."]:
+        """Observations for codes of shape (n, latents), as `transform` gives them.
+
+        Raises:
+            DataError: another number of latents, or values that are not finite.
+        """
+        self._check_fitted()
+        array = to_numpy(codes, "codes")
+        if array.ndim != 2 or array.shape[1] != self.latents:
+            raise DataError(f"codes must have shape (n, {self.latents}), got {array.shape}")
+        check_finite(array, "codes")
+        with torch.inference_mode():
+            parts = torch.from_numpy(np.ascontiguousarray(array)).split(256)
+            return torch.cat([self.task_.to_data(self.task_.decoder(self.task_.decoder_input(part))) for part in parts])
+
+    def reconstruct(self, X: Any) -> Float[Tensor, "n ..."]:
+        """Observations after encoding and decoding."""
+        return self.decode(self.transform(X))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """How well observations are reconstructed: mean PSNR in dB for images, minus the mean squared error for tables."""
+        x = as_input(self._observations(X))
+        back = self.reconstruct(X)
+        if self.likelihood_ == "bernoulli":
+            return float(psnr(x, back).mean())
+        return -float((x - back).square().mean())
+
+    def latent_values(self, latent: int, n_values: int = 7) -> Shaped[np.ndarray, " value"]:
+        """Values of a latent to show in a traversal: from its 1% to its 99% quantile on the training data."""
+        low, high = float(self.task_.low[latent]), float(self.task_.high[latent])
+        return np.linspace(low, high, n_values, dtype=np.float32)
+
+    def traverse(self, observation: Any, latent: int, n_values: int = 7) -> Float[Tensor, "value ..."]:
+        """One observation decoded with one of its latents set to a range of values, the others kept.
+
+        Args:
+            observation: one observation, with or without a leading dimension of 1.
+            latent: which latent.
+            n_values: how many values; quantized latents show each level once at most.
+
+        Raises:
+            OptionError: there is no such latent.
+        """
+        self._check_fitted()
+        if not 0 <= int(latent) < self.latents:
+            raise OptionError(f"latent={latent} does not exist; there are latents 0 to {self.latents - 1}")
+        x = observation if isinstance(observation, Tensor) else torch.as_tensor(to_numpy(observation, "observation"))
+        code = self.transform(x[None] if x.ndim == len(self.shape_) else x)[:1]
+        values = self.latent_values(int(latent), n_values)
+        codes = np.repeat(code, len(values), axis=0)
+        codes[:, int(latent)] = values
+        return self.decode(codes)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the latents, for scikit-learn's data frames."""
+        return np.array([f"latent {i}" for i in range(self.latents)], dtype=object)
+
+    def _map(self, X: Any, function: Callable[[Tensor], Tensor]) -> Tensor:
+        self._check_fitted()
+        observations = self._observations(X)
+        if tuple(observations.shape[1:]) != self.shape_:
+            raise DataError(
+                f"observations have shape {tuple(observations.shape[1:])}, but this model was fitted on {self.shape_}"
+            )
+        with torch.inference_mode():
+            parts = [function(self.task_.to_network(as_input(part))) for part in observations.split(256)]
+        return torch.cat(parts)
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "task_"):
+            raise NotFittedError(f"this {type(self).__name__} has not learned anything yet; call fit first")
+
+    def _observations(self, X: Any, *, fitting: bool = False) -> Tensor:
+        if not isinstance(X, FactorDataset):
+            X = FactorDataset(X)
+        observations = X.observations
+        if not isinstance(observations, Tensor):
+            raise DataError("these learners need observations of one shape; ragged data cannot be used")
+        if observations.ndim not in (2, 4):
+            raise DataError(
+                f"observations must be images (n, channels, height, width) or a table (n, features), got shape "
+                f"{tuple(observations.shape)}"
+            )
+        if observations.ndim == 4 and observations.dtype != torch.uint8:
+            if not observations.is_floating_point():
+                raise DataError(f"images must be uint8 or floats in [0, 1], got {observations.dtype}")
+            low, high = float(observations.min()), float(observations.max())
+            if low < 0 or high > 1:
+                raise DataError(f"pixels must lie in [0, 1], found {low:g} to {high:g}; divide by 255 or use uint8")
+        if observations.ndim == 2 and not observations.is_floating_point():
+            observations = observations.float()
+        if fitting and len(observations) < 2:
+            raise DataError("fitting needs at least 2 observations, got 1 sample")
+        return observations
+
+    # ---- saving ---------------------------------------------------------------------------------------------------
+
+    def _config(self) -> dict[str, Any]:
+        params = self.get_params(deep=False)
+        return {k: v.to_dict() if isinstance(v, Architecture) else v for k, v in params.items()}
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        from safetensors.torch import save
+
+        self._check_fitted()
+        state = {name: t.detach().contiguous() for name, t in self.task_.state_dict().items()}
+        with atomic_write(save_directory / "model.safetensors", "wb") as file:
+            file.write(save(state, metadata={"format": "pt"}))
+        config: dict[str, Any] = {"system": type(self).__name__, "params": self._config()}
+        config |= {"shape": list(self.shape_), "likelihood": self.likelihood_, "n": int(getattr(self.task_, "n", 0))}
+        if hasattr(self, "history_"):
+            config["history"] = json.loads(self.history_.to_json(orient="records"))
+        write_json(save_directory / "config.json", config)
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> Any:
+        hub = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+        where = {name: options.pop(name) for name in hub if name in options}
+        if os.path.isdir(model_id):
+            paths = [Path(model_id) / name for name in ("config.json", "model.safetensors")]
+        else:
+            paths = [Path(hf_hub_download(model_id, name, **where)) for name in ("config.json", "model.safetensors")]
+        try:
+            config = json.loads(paths[0].read_text(encoding="utf-8"))
+            system, params = config["system"], config["params"]
+        except (OSError, ValueError, KeyError):
+            raise CheckpointError(f"{paths[0]} is missing, damaged or not from this library") from None
+        if system != cls.__name__:
+            raise CheckpointError(f"{model_id} holds a {system}, not a {cls.__name__}: use {system}.from_pretrained")
+        if isinstance(params.get("network"), dict):
+            params["network"] = Architecture(**params["network"])
+        model = cls(**params)
+        model.shape_, model.likelihood_ = tuple(config["shape"]), config["likelihood"]
+        model.task_ = model._build(model.shape_, model.likelihood_, config.get("n", 0))
+        tensors, _ = read_tensors(paths[1])
+        load_weights(model.task_, tensors, paths[1])
+        if "history" in config:
+            model.history_ = pd.DataFrame(config["history"])
+        if len(model.shape_) == 1:
+            model.n_features_in_ = model.shape_[0]
+        return model
+
+
+def _likelihood(observations: Tensor) -> str:
+    return "bernoulli" if observations.ndim == 4 else "gaussian"
+
+
+def _fingerprint(observations: Tensor) -> str:
+    """Tells data sets apart: shape, type and a hash of about a megabyte spread over them."""
+    flat = observations.reshape(len(observations), -1)
+    rows = flat[:: max(1, len(flat) * flat.shape[1] // 1_000_000)]
+    digest = hashlib.sha256(rows.contiguous().numpy().tobytes()).hexdigest()[:12]
+    return f"{tuple(observations.shape)} {str(observations.dtype).removeprefix('torch.')} {digest}"

@@ -1,0 +1,162 @@
+"""Quantized-latent autoencoder, QLAE (Hsu, Dorrell, Whittington, Wu & Finn 2023, arXiv 2305.18378).
+
+The idea: give each latent few values to say things with, and decay the weights hard. A latent that can take one of `levels`
+learned scalars cannot smear a factor over fine digits, and decayed networks must give each value a consistent meaning;
+together they line single latents up with single factors, with neither factor labels nor a prior.
+
+    k_j = argmin_k |zc_j - V_jk|,  zq_j = V_j,k_j,  z = zc + sg(zq - zc)
+    L = BCE(x, decoder(z)) + quantization * mean_j (sg(zc) - zq)^2 + commitment * mean_j (zc - sg(zq))^2
+
+V has one row a latent, each initialised linspace(-.5, .5, levels). Weights: element-wise gradient clip to [-1, 1], AdamW
+with decoupled decay 0.1. Biases and V: Adam without either. Networks: `ConvEncoder`, `StyleDecoder`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from unsnarl.arrays import check_range
+from unsnarl.nn import Architecture, ScalarQuantizer
+from unsnarl.objectives import commitment_loss, quantization_loss
+from unsnarl.systems.latents._learner import LatentLearner
+from unsnarl.systems.latents._task import AutoencoderTask
+from unsnarl.training import decayed_adam
+
+
+class QLAETask(AutoencoderTask):
+    """Reconstruction through quantized latents, with the two pulls that keep codes and codebook together."""
+
+    def __init__(
+        self,
+        *args: Any,
+        levels: int,
+        quantization: float,
+        commitment: float,
+        shared_codebook: bool,
+        **options: Any,
+    ):
+        super().__init__(*args, **options)
+        self.quantizer = ScalarQuantizer(self.latents, levels, shared=shared_codebook)
+        self.quantization, self.commitment = quantization, commitment
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Weights are clipped and decayed; biases and the codebook are not."""
+        networks = [self.encoder, self.decoder]
+        options = {"lr": self.lr, "weight_decay": self.weight_decay, "clip_value": 1.0}
+        return {"main": decayed_adam(networks, undecayed=[self.quantizer], **options)}  # type: ignore[arg-type]
+
+    def codes(self, x: Float[Tensor, "batch ..."]) -> Int[Tensor, "batch latent"]:
+        """Level indices."""
+        return self.quantizer(self.encoder(x)).indices
+
+    def decoder_input(self, codes: Shaped[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
+        """The values of level indices; floats are taken as values."""
+        return codes.float() if codes.is_floating_point() else self.quantizer.lookup(codes.long())
+
+    def forward(
+        self, phase: str, batch: tuple[Tensor, ...], step: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """L of the module's docstring."""
+        x = self.to_network(batch[0])
+        z = self.quantizer(self.encoder(x))
+        reconstruction = self.reconstruction_loss(self.decoder(z.straight_through), x)
+        quantization = quantization_loss(z.continuous, z.quantized)
+        commitment = commitment_loss(z.continuous, z.quantized)
+        loss = reconstruction + self.quantization * quantization + self.commitment * commitment
+        return {
+            "loss": loss,
+            "reconstruction": reconstruction,
+            "quantization": quantization,
+            "commitment": commitment,
+        }
+
+
+class QLAE(LatentLearner):
+    """Autoencoder whose latents each take one of a few learned scalar values.
+
+    Args:
+        latents: number of latents; the paper uses twice the number of factors.
+        levels: number of values of each latent.
+        weight_decay: decoupled decay of the weights; what counts is lr * weight_decay * steps (20 in the paper), so
+            a shorter run needs more.
+        quantization: weight of the pull on the codebook.
+        commitment: weight of the pull on the encoder.
+        shared_codebook: one row of values for all latents: the ablation, not the method.
+        network: "auto", a name of `unsnarl.nn.ARCHITECTURES`, or an `Architecture`.
+        lr: learning rate.
+        batch_size: observations a step.
+        steps: gradient steps of `fit`.
+        seed: seed of weights and batches.
+
+    Examples:
+        >>> x = np.random.default_rng(0).normal(size=(64, 5))
+        >>> codes = QLAE(latents=3, levels=4).fit(x, steps=5).transform(x)
+        >>> codes.shape, codes.dtype
+        ((64, 3), dtype('int64'))
+    """
+
+    discrete_codes = True
+    task_: QLAETask
+
+    def __init__(
+        self,
+        latents: int = 10,
+        levels: int = 10,
+        *,
+        weight_decay: float = 0.1,
+        quantization: float = 0.01,
+        commitment: float = 0.01,
+        shared_codebook: bool = False,
+        network: str | Architecture = "auto",
+        lr: float = 1e-3,
+        batch_size: int = 128,
+        steps: int = 200_000,
+        seed: int = 0,
+    ):
+        self.latents = latents
+        self.levels = levels
+        self.weight_decay = weight_decay
+        self.quantization = quantization
+        self.commitment = commitment
+        self.shared_codebook = shared_codebook
+        self.network = network
+        self.lr = lr
+        self.batch_size = batch_size
+        self.steps = steps
+        self.seed = seed
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        check_range(self.levels, "levels", low=2, integer=True)
+        check_range(self.quantization, "quantization", low=0)
+        check_range(self.commitment, "commitment", low=0)
+
+    def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> QLAETask:
+        return QLAETask(
+            architecture,
+            shape,
+            self.latents,
+            likelihood,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            levels=self.levels,
+            quantization=self.quantization,
+            commitment=self.commitment,
+            shared_codebook=self.shared_codebook,
+        )
+
+    def encode(self, X: Any) -> tuple[Float[np.ndarray, "n latent"], Int[np.ndarray, "n latent"]]:
+        """Quantized values and their level indices; score the indices, not the floats."""
+        indices = self._map(X, lambda x: self.task_.codes(x))
+        with torch.inference_mode():
+            return self.task_.quantizer.lookup(indices).numpy(), indices.numpy()
+
+    def latent_values(self, latent: int, n_values: int = 7) -> Int[np.ndarray, " value"]:
+        """Level indices of a latent in the order of their values, evenly thinned to at most `n_values`."""
+        order = self.task_.quantizer.codebook[latent].detach().argsort().numpy()
+        return order[np.unique(np.linspace(0, len(order) - 1, min(n_values, len(order))).round().astype(int))]
