@@ -103,7 +103,7 @@ def test_glyphs_stay_inside_at_every_corner_of_the_grid():
 def test_shrinking_keeps_the_mean_and_agrees_with_a_block_average():
     ink = np.random.default_rng(0).integers(0, 256, (40, 60)).astype(np.uint8)
     mask = module._Mask(ink, 20.0, 12.0)
-    small = module._shrink(mask, 0.25, (10, 15), (3, 5))
+    small = module._shrink(mask, np.array([0.25]), (10, 15), (3, 5))[0]
     np.testing.assert_array_equal(small, np.round(ink.reshape(10, 4, 15, 4).mean(axis=(1, 3))))
 
 

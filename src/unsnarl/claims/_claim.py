@@ -84,6 +84,9 @@ class Tuning:
                 f"the choice stated for {self.arm!r} names {sorted(self.chosen)}, its grid {sorted(self.grid)}"
             )
         check_options(dict(self.condition), f"the condition of the tuning of {self.arm!r}")
+        both = set(self.grid) & set(self.condition)
+        if both:
+            raise OptionError(f"the tuning of {self.arm!r} has {', '.join(sorted(both))} in its grid and its condition")
         for setting in self.settings():
             check_options(setting, f"the grid of {self.arm!r}")
 
@@ -155,6 +158,8 @@ class Row:
             raise OptionError(f"row {self.name!r} has no baseline")
         if self.constant is not None:
             check_range(self.constant, "baseline")
+        if self.system in self.baselines and self.baseline_metric in (None, self.metric):
+            raise OptionError(f"row {self.name!r} compares {self.system!r} with itself; give baseline_metric=")
 
     @property
     def constant(self) -> float | None:
@@ -228,6 +233,12 @@ class Claim:
                 if both:
                     raise OptionError(f"arm {name!r} has {', '.join(sorted(both))} both fixed and tuned; choose one")
         for row in self.rows:
+            for name in row.arms:
+                both = set(self.arm(name).options) & set(row.condition)
+                if both:
+                    raise OptionError(
+                        f"row {row.name!r} sets {', '.join(sorted(both))}, which arm {name!r} has fixed; choose one"
+                    )
             self._check_budget(row)
 
     def arm(self, name: str) -> Arm:

@@ -7,6 +7,7 @@ Only what runs counts: comments, docstrings and layout do not, and neither does 
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 import importlib
 import importlib.metadata
@@ -24,6 +25,15 @@ NUMERICAL = ("torch", "numpy", "scipy", "scikit-learn")
 
 AROUND = ("unsnarl.errors", "unsnarl.lazy", "unsnarl.files", "unsnarl.catalog", "unsnarl.cli", "unsnarl.report")
 """Modules that surround a run without touching its numbers, left out when imports are followed."""
+
+ENGINE = (
+    "unsnarl",
+    "unsnarl.claims",
+    *(
+        f"unsnarl.claims._{part}"
+        for part in ("claim", "context", "engine", "fingerprint", "jobs", "progress", "record", "statistics")
+    ),
+)
 
 
 def fingerprint(module: str, sources: Sequence[str] | None = None) -> str:
@@ -100,7 +110,7 @@ def _parsed(path: Path, changed: int, size: int) -> ast.Module:
 
 def _without_prose(tree: ast.Module, *, without_claim: bool) -> str:
     body = [s for s in tree.body if not (without_claim and _assigns_claim(s))]
-    return ast.dump(_NoDocstrings().visit(ast.parse(ast.unparse(ast.Module(body, type_ignores=[])))))
+    return ast.dump(_NoDocstrings().visit(copy.deepcopy(ast.Module(body, type_ignores=[]))))
 
 
 def _assigns_claim(statement: ast.stmt) -> bool:
@@ -132,43 +142,52 @@ def _closure(module: str) -> dict[str, Path]:
         if path is None:
             continue
         files[name] = path
-        for reached in _imports(name, path):
-            if reached.partition(".")[0] in tops:
-                waiting.append(reached)
+        for base, imported in _imports(name, path):
+            if base.partition(".")[0] in tops:
+                waiting.extend(_defined_in(base, imported))
     return files
 
 
 def _is_around(name: str) -> bool:
-    if name == "unsnarl" or name == "unsnarl.claims" or name.startswith("unsnarl.claims._"):
-        return True
-    return any(name == around or name.startswith(around + ".") for around in AROUND)
+    return name in ENGINE or any(name == around or name.startswith(around + ".") for around in AROUND)
 
 
-def _imports(name: str, path: Path) -> Iterator[str]:
+def _imports(name: str, path: Path) -> Iterator[tuple[str, str]]:
+    """Each (module, name taken from it) that a file imports; the name is empty where the module itself is imported."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(_tree(path)):
+    for node in _running(_tree(path)):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                # `import unsnarl.nn as nn` may use any of the package; `import unsnarl` is seen by the names it uses
-                yield from [alias.name] if alias.name == "unsnarl" else _files(alias.name)
+            yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            parents = package.split(".")
+            above = parents[: len(parents) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
-            for alias in node.names:
-                yield from _defined_in(base, alias.name)
+            yield from ((base, alias.name) for alias in node.names)
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "unsnarl":
-            yield from _defined_in("unsnarl", node.attr)
+            yield "unsnarl", node.attr
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those that only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            continue
+        yield child
+        yield from _running(child)
 
 
 def _defined_in(base: str, name: str) -> Iterator[str]:
     """The module that defines a name imported from `base`; all of a package when the name is one, or cannot be told."""
-    if base.partition(".")[0] in sys.stdlib_module_names:
+    if base == "unsnarl" and not name:  # what is used of it shows as `unsnarl.name`
+        return
+    if not name:
+        yield from _files(base)
         return
     yield base
     try:
         value = getattr(importlib.import_module(base), name)
     except (ImportError, AttributeError):
-        yield from _files(f"{base}.{name}")
+        yield from _files(f"{base}.{name}") or _files(base)
         return
     if isinstance(value, ModuleType):
         yield from _files(value.__name__)

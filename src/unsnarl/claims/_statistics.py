@@ -63,7 +63,8 @@ def paired_gains(
     """The gain of the system over the baseline, seed by seed, signed so that larger is better for the system.
 
     Args:
-        system, baseline: one number a seed, in the same order.
+        system: one number a seed.
+        baseline: one number a seed, for the same seeds in the same order.
         higher_is_better: whether a larger number is better; for errors and losses pass False.
         compare: "difference" subtracts; "relative" divides the difference by the size of the baseline, so that 0.25
             means a quarter better.
@@ -147,7 +148,8 @@ def verdict(
     otherwise: more seeds could decide it. For "not worse by more than 1.5" the minimum effect is -1.5.
 
     Args:
-        low, high: ends of the interval; None, NaN or infinite where there is none.
+        low: lower end of the interval; None, NaN or infinite where there is none.
+        high: upper end.
         minimum_effect: smallest gain that counts.
         mean: the mean gain; the second rule needs it.
         rule: one of `RULES`.
@@ -171,11 +173,8 @@ def verdict(
         return "inconclusive"
     if low > high:
         raise DataError(f"low={low:g} is above high={high:g}")
-    if rule == RULES[0]:
-        holds = low > minimum_effect
-    else:
-        holds = low > 0 and mean is not None and mean >= minimum_effect
-    if holds:
+    beyond_zero = low > 0 and mean is not None and mean >= minimum_effect
+    if low > minimum_effect if rule == RULES[0] else beyond_zero:
         return "holds"
     return "does not hold" if high < minimum_effect else "inconclusive"
 

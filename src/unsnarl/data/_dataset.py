@@ -56,6 +56,8 @@ class FactorDataset(Dataset):
     ):
         self.observations: Tensor | list[Tensor] = _as_observations(observations)
         self.table = None if factors is None else FactorTable.of(factors, kinds=kinds, names=names)
+        if isinstance(factors, FactorTable) and kinds is None:
+            self.table = factors  # checked, with the levels of the whole it may be a part of
         self.groups = None if groups is None else as_vector(groups, "groups", min_rows=1)
         self.split = None if split is None else _as_split(split)
         parts = {

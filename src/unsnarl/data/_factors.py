@@ -63,7 +63,7 @@ class FactorTable:
         missing: Literal["raise", "keep"] = "raise",
         argument: str = "factors",
     ) -> FactorTable:
-        """Check and name the factors.
+        """Check and name the factors; the levels of the result are those present, so its category indices have no gaps.
 
         Args:
             factors: a `FactorTable`, a data frame, a mapping name -> column, or an array of shape (n,) or (n, factor).
@@ -79,7 +79,7 @@ class FactorTable:
         before: dict[str, Kind] = {}
         if isinstance(factors, FactorTable):
             if kinds is None and (missing == "keep" or not factors.values.isna().to_numpy().any()):
-                return factors
+                return factors if factors.known_levels is None else cls(factors.values, factors.kinds)
             table, before = factors.values.copy(), factors.kinds
         else:
             table = _as_frame(factors, names, argument)
@@ -99,8 +99,7 @@ class FactorTable:
         for name, kind in inferred.items():
             if kind == CONTINUOUS and table[name].dtype.kind not in "iuf":
                 raise DataError(f"factor {name!r} holds {table[name].dtype} values and cannot be continuous")
-        levels = factors.levels if isinstance(factors, FactorTable) and before == inferred else None
-        return cls(table.reset_index(drop=True), inferred, levels)
+        return cls(table.reset_index(drop=True), inferred)
 
     @property
     def names(self) -> list[str]:

@@ -7,7 +7,6 @@ import csv
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from torch import Tensor
 from unsnarl.arrays import as_matrix
 from unsnarl.data._dataset import FactorDataset
 from unsnarl.data._factors import FactorTable
-from unsnarl.errors import DataError, FileError, OptionError, UnknownNameError
+from unsnarl.errors import DataError, FileError, OptionError, UnknownNameError, UnsnarlError
 from unsnarl.files import atomic_write, check_readable, reason
 
 ARRAYS = (".npy", ".npz")
@@ -40,9 +39,6 @@ MAGIC = {
     b"\x89HDF": ".h5",
     b"\x1f\x8b": ".gz",
 }
-
-# What NumPy, zipfile, pandas and pyarrow raise on bytes that are cut off or scrambled.
-DAMAGE = (ValueError, EOFError, OSError, RuntimeError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, MemoryError)
 
 SAVED = "unsnarl"  # the entry that marks an .npz written by FactorDataset.save
 VERSION = 1
@@ -452,18 +448,18 @@ def _a(kind: str) -> str:
 
 @contextlib.contextmanager
 def _damage(shown: str) -> Iterator[None]:
-    """Turn what readers raise on damaged bytes into one sentence; our own errors pass."""
+    """Turn whatever NumPy, zipfile, pandas and pyarrow raise on damaged bytes into one sentence; our own errors pass."""
     try:
         yield
-    except (FileError, DataError, OptionError, UnknownNameError):
+    except UnsnarlError:
         raise
     except MemoryError:
         raise FileError(f"{shown} is too large for the memory of this machine, or damaged") from None
     except PermissionError as error:
         raise FileError(f"cannot read {shown}: {reason(error)}") from None
-    except DAMAGE as error:
+    except Exception as error:  # their list is long: ValueError, EOFError, BadZipFile, TokenError, ArrowInvalid, ...
         why = " ".join(str(error).split())[:200]
-        raise FileError(f"{shown} is truncated or damaged" + (f" ({why})" if why else "")) from None
+        raise FileError(f"{shown} is truncated or damaged" + (f" ({why})" if why else "")) from error
 
 
 @contextlib.contextmanager

@@ -325,22 +325,26 @@ def _rasterise(font: ImageFont.FreeTypeFont, character: str) -> _Mask:
 
 
 def _shrink(
-    mask: _Mask, factor: float, box: tuple[int, int], anchor: tuple[int, int]
-) -> UInt8[np.ndarray, "height width"]:
-    """The mask scaled by `factor` into a box, its anchor on the given pixel corner, each pixel the mean it covers.
+    mask: _Mask, factors: Float[np.ndarray, " size"], box: tuple[int, int], anchor: tuple[int, int]
+) -> UInt8[np.ndarray, "size height width"]:
+    """The mask scaled by each factor into a box, its anchor on the given pixel corner, each pixel the mean it covers.
 
     The integral image of a mask of constant pixels is linear between pixel corners, so interpolating it at the corners
     of the large pixels and taking differences gives exact means.
     """
-    integral = np.pad(mask.ink, ((1, 0), (1, 0))).astype(np.float64).cumsum(axis=0).cumsum(axis=1)
-    for axis, at in enumerate((mask.anchor_y, mask.anchor_x)):
-        corners = at + (np.arange(box[axis] + 1) - anchor[axis]) / factor
-        corners = np.clip(corners, 0, mask.ink.shape[axis])
-        low = np.minimum(corners.astype(np.int64), mask.ink.shape[axis] - 1)
-        part = np.expand_dims(corners - low, 1 - axis)
-        integral = integral.take(low, axis) * (1 - part) + integral.take(low + 1, axis) * part
-        integral = np.diff(integral, axis=axis) * factor
-    return np.round(np.clip(integral, 0, 255)).astype(np.uint8)
+    whole = np.pad(mask.ink, ((1, 0), (1, 0))).astype(np.float64).cumsum(axis=0).cumsum(axis=1)
+    out = np.empty((len(factors), *box), dtype=np.uint8)
+    for size, factor in enumerate(factors):
+        integral = whole
+        for axis, at in enumerate((mask.anchor_y, mask.anchor_x)):
+            corners = at + (np.arange(box[axis] + 1) - anchor[axis]) / factor
+            corners = np.clip(corners, 0, mask.ink.shape[axis])
+            low = np.minimum(corners.astype(np.int64), mask.ink.shape[axis] - 1)
+            part = np.expand_dims(corners - low, 1 - axis)
+            integral = integral.take(low, axis) * (1 - part) + integral.take(low + 1, axis) * part
+            integral = np.diff(integral, axis=axis) * factor
+        out[size] = np.round(np.clip(integral, 0, 255))
+    return out
 
 
 @dataclass(frozen=True)
@@ -365,7 +369,7 @@ def _atlas(options: GlyphOptions) -> _Atlas:
     down = ceil(factors.max() * max(m.ink.shape[0] - m.anchor_y for m in drawn))
     left = ceil(factors.max() * max(m.anchor_x for m in drawn))
     right = ceil(factors.max() * max(m.ink.shape[1] - m.anchor_x for m in drawn))
-    masks = np.stack([_shrink(m, f, (up + down, left + right), (up, left)) for m in drawn for f in factors])
+    masks = np.concatenate([_shrink(m, factors, (up + down, left + right), (up, left)) for m in drawn])
     return _Atlas(
         masks,
         up,

@@ -57,7 +57,7 @@ NORB_PARTS = {"train": "training", "test": "testing"}
 
 
 def read_dsprites(path: PathLike, *, size: int | None = None, seed: int = 0, indices: Any = None) -> FactorDataset:
-    """dSprites (Matthey et al. 2017): white squares, ellipses and hearts; 737,280 images of 64 x 64.
+    """The dSprites set (Matthey et al. 2017): white squares, ellipses and hearts; 737,280 images of 64 x 64.
 
     Factors shape, scale, orientation (radians), pos_x, pos_y with the file's values; the colour, which never changes,
     is left out. The file's pickled `metadata` entry is not touched.
@@ -356,8 +356,11 @@ def _car_models(path: PathLike) -> Iterator[tuple[list[str], Callable[[int], np.
     shown, where = os.fspath(path), Path(path)
     if where.exists() and not where.is_dir():
         check_readable(path)
-        with _damage(shown), tarfile.open(where) as archive:
-            members = {m.name: m for m in archive.getmembers() if m.isfile() and m.name.endswith(".mat")}
+        with contextlib.ExitStack() as stack:
+            with _damage(shown):
+                archive = stack.enter_context(tarfile.open(where))
+                listed = archive.getmembers()
+            members = {m.name: m for m in listed if m.isfile() and m.name.endswith(".mat")}
             members = {n: m for n, m in members.items() if "cars" in Path(n).parts[:-1]} or members
             names = sorted(members)
             if not names:
@@ -408,11 +411,12 @@ def _norb_files(folder: Path, part: str, shown: str) -> dict[str, Path]:
 def _open_norb(path: Path) -> Iterator[tuple[Any, tuple[int, ...], np.dtype]]:
     """The file behind its header, with shape and dtype: little-endian magic number, number of axes, at least 3 sizes."""
     check_readable(path)
-    with _damage(str(path)), gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-        magic, axes = (int(v) for v in np.frombuffer(file.read(8), "<i4"))
-        if magic not in NORB_TYPES or not 0 < axes < 9:
-            raise FileError(f"{path} is no binary matrix file of the NORB kind (magic number {magic:#x})")
-        sizes = np.frombuffer(file.read(4 * max(3, axes)), "<i4")[:axes]
+    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        with _damage(str(path)):
+            magic, axes = (int(v) for v in np.frombuffer(file.read(8), "<i4"))
+            if magic not in NORB_TYPES or not 0 < axes < 9:
+                raise FileError(f"{path} is no binary matrix file of the NORB kind (magic number {magic:#x})")
+            sizes = np.frombuffer(file.read(4 * max(3, axes)), "<i4")[:axes]
         yield file, tuple(int(s) for s in sizes), np.dtype(NORB_TYPES[magic])
 
 
@@ -422,7 +426,7 @@ def _norb_shape(path: Path) -> tuple[int, ...]:
 
 
 def _read_norb(path: Path, rows: np.ndarray) -> np.ndarray:
-    with _open_norb(path) as (file, shape, dtype):
+    with _open_norb(path) as (file, shape, dtype), _damage(str(path)):
         if path.suffix == ".gz":
             return _stream_rows(file, shape, dtype, rows)
         return np.memmap(file, dtype=dtype, mode="r", offset=file.tell(), shape=shape)[rows]

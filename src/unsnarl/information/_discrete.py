@@ -11,9 +11,9 @@ import math
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Num, Shaped
 
-from unsnarl.arrays import check_choice, check_same_length
+from unsnarl.arrays import as_matrix, check_choice, check_same_length
 from unsnarl.errors import DataError
 from unsnarl.information._categories import Codes, category_columns, row_codes
 from unsnarl.information._reliability import warn_if_sparse_table
@@ -23,7 +23,7 @@ CountEstimator = Literal["plugin", "miller-madow"]
 COUNT_ESTIMATORS = ("plugin", "miller-madow")
 
 
-def _count_entropy(codes: Codes, estimator: str) -> float:
+def entropy_of_rows(codes: Codes, estimator: str) -> float:
     """Entropy in nats of the rows of a code matrix."""
     joint, cells = row_codes(codes)
     return entropy_of_counts(np.bincount(joint, minlength=cells), estimator)
@@ -32,16 +32,26 @@ def _count_entropy(codes: Codes, estimator: str) -> float:
 def entropy_of_counts(counts: Int[np.ndarray, "cells"], estimator: str) -> float:
     """Entropy in nats of a table of counts; empty cells are ignored."""
     counts = counts[counts > 0]
-    n = counts.sum()
+    n = int(counts.sum())
     entropy = math.log(n) - float(counts @ np.log(counts)) / n
     if estimator == "miller-madow":
         entropy += (len(counts) - 1) / (2 * n)
     return max(entropy, 0.0)
 
 
-def entropy(
-    x: Shaped[np.ndarray, "n"] | Any, *, estimator: CountEstimator = "plugin", base: float = math.e
-) -> float:
+def entropies_of_codes(
+    codes: Codes, levels: Int[np.ndarray, "columns"], estimator: str
+) -> Float[np.ndarray, "columns"]:
+    """Entropy in nats of each column of a code matrix. Cost: O(n * columns)."""
+    n = len(codes)
+    start = np.cumsum(levels) - levels
+    counts = np.bincount((codes + start).ravel(), minlength=int(levels.sum()))
+    weight = np.add.reduceat(counts * np.log(np.maximum(counts, 1)), start)
+    entropies = np.maximum(math.log(n) - weight / n, 0.0)
+    return entropies + (levels - 1) / (2 * n) if estimator == "miller-madow" else entropies
+
+
+def entropy(x: Shaped[np.ndarray, "n"] | Any, *, estimator: CountEstimator = "plugin", base: float = math.e) -> float:
     """Entropy of a discrete variable, H(X) = -sum_x p(x) log p(x).
 
     Args:
@@ -69,7 +79,7 @@ def entropy(
             f"x must be 1-D, got shape {codes.shape}; joint_entropy takes the columns as one variable, "
             "column_entropies each by itself"
         )
-    return _count_entropy(codes, estimator) / unit
+    return entropy_of_rows(codes, estimator) / unit
 
 
 def joint_entropy(
@@ -99,7 +109,7 @@ def joint_entropy(
     unit = nats_per_unit(base)
     if not variables:
         raise DataError("joint_entropy needs at least one variable")
-    return _count_entropy(_together(_codes_of(variables)), estimator) / unit
+    return entropy_of_rows(_together(_codes_of(variables)), estimator) / unit
 
 
 def _codes_of(variables: tuple[Any, ...], names: tuple[str, ...] = ()) -> list[Codes]:
@@ -112,6 +122,31 @@ def _codes_of(variables: tuple[Any, ...], names: tuple[str, ...] = ()) -> list[C
 
 def _together(codes: list[Codes]) -> Codes:
     return np.concatenate(codes, axis=1)
+
+
+def column_entropies(
+    x: Num[np.ndarray, "n p"] | Any, *, estimator: CountEstimator = "plugin", base: float = math.e
+) -> Float[np.ndarray, "p"]:
+    """Entropy of each column of category codes by itself, H(X_1), ..., H(X_p).
+
+    Args:
+        x: n observations of p discrete variables.
+        estimator: "plugin" or "miller-madow", as in `entropy`.
+        base: unit of the result; e gives nats, 2 gives bits.
+
+    Raises:
+        DataError: x is not a matrix of numbers, or a column holds measurements rather than categories.
+        OptionError: unknown estimator, or base not above 1.
+
+    Cost: O(n p) for small integers, O(n p log n) for other numbers.
+
+    >>> column_entropies(np.array([[0, 7], [1, 7], [2, 7], [3, 7]]), base=2)
+    array([2., 0.])
+    """
+    check_choice(estimator, COUNT_ESTIMATORS, "estimator")
+    unit = nats_per_unit(base)
+    codes, levels = category_columns(as_matrix(x, "x"), "x")
+    return entropies_of_codes(codes, levels, estimator) / unit
 
 
 def conditional_entropy(
@@ -141,7 +176,7 @@ def conditional_entropy(
     check_choice(estimator, COUNT_ESTIMATORS, "estimator")
     unit = nats_per_unit(base)
     codes = _codes_of((x, given), ("x", "given"))
-    return (_count_entropy(_together(codes), estimator) - _count_entropy(codes[1], estimator)) / unit
+    return (entropy_of_rows(_together(codes), estimator) - entropy_of_rows(codes[1], estimator)) / unit
 
 
 def count_information(x: Any, y: Any, estimator: str) -> float:
@@ -150,9 +185,9 @@ def count_information(x: Any, y: Any, estimator: str) -> float:
     (one, rows), (other, columns) = (row_codes(part) for part in codes)
     warn_if_sparse_table(len(one), (rows - 1.0) * (columns - 1.0))
     information = (
-        _count_entropy(codes[0], estimator)
-        + _count_entropy(codes[1], estimator)
-        - _count_entropy(np.stack([one, other], axis=1), estimator)
+        entropy_of_rows(codes[0], estimator)
+        + entropy_of_rows(codes[1], estimator)
+        - entropy_of_rows(np.stack([one, other], axis=1), estimator)
     )
     return max(information, 0.0) if estimator == "plugin" else information
 
@@ -187,7 +222,7 @@ def conditional_mutual_information(
     Cost: O(columns * n log n).
 
     >>> x, y = np.array([0, 0, 1, 1] * 5), np.array([0, 1, 0, 1] * 5)
-    >>> conditional_mutual_information(x, y, given=x ^ y, base=2)
+    >>> round(conditional_mutual_information(x, y, given=x ^ y, base=2), 6)
     1.0
     """
     check_choice(estimator, COUNT_ESTIMATORS, "estimator")
@@ -197,9 +232,9 @@ def conditional_mutual_information(
     warn_if_sparse_table(len(one), (rows - 1.0) * (columns - 1.0) * slices, "x, y and given")
     table = np.stack([one, other, known], axis=1)
     information = (
-        _count_entropy(table[:, [0, 2]], estimator)
-        + _count_entropy(table[:, [1, 2]], estimator)
-        - _count_entropy(table, estimator)
-        - _count_entropy(table[:, [2]], estimator)
+        entropy_of_rows(table[:, [0, 2]], estimator)
+        + entropy_of_rows(table[:, [1, 2]], estimator)
+        - entropy_of_rows(table, estimator)
+        - entropy_of_rows(table[:, [2]], estimator)
     )
     return (max(information, 0.0) if estimator == "plugin" else information) / unit

@@ -40,7 +40,7 @@ def as_covariance(values: Any, argument: str = "cov") -> Covariance:
 
 
 def _log_determinant_of_correlation(cov: Covariance, argument: str) -> float:
-    """log det of the correlation matrix; -inf when it is singular to rounding.
+    """Logarithm of the determinant of the correlation matrix; -inf when it is singular to rounding.
 
     Raises:
         DataError: a negative eigenvalue.
@@ -53,6 +53,20 @@ def _log_determinant_of_correlation(cov: Covariance, argument: str) -> float:
     if eigenvalues[0] <= smallest:
         return -math.inf
     return float(np.log(eigenvalues).sum())
+
+
+def require_observations(n: int, columns: int) -> None:
+    """Refuse a sample whose covariance would be singular whatever the data; warn when it is a small one.
+
+    Raises:
+        DataError: no more observations than columns.
+    """
+    if n <= columns:
+        raise DataError(
+            f"{n} observations cannot determine the covariance of {columns} columns; "
+            "reduce the dimension or use more observations"
+        )
+    warn_if_few_for_covariance(n, columns)
 
 
 def gaussian_entropy(cov: Num[np.ndarray, "d d"] | Any, *, base: float = math.e) -> float:
@@ -188,12 +202,7 @@ def gaussian_information(x: Points, y: Points) -> float:
     columns = x.shape[1] + y.shape[1]
     if not x.shape[1] or not y.shape[1]:
         return 0.0
-    if len(x) <= columns:
-        raise DataError(
-            f"{len(x)} observations cannot determine the covariance of {columns} columns; "
-            "reduce the dimension or use more observations"
-        )
-    warn_if_few_for_covariance(len(x), columns)
+    require_observations(len(x), columns)
     if x.shape[1] < y.shape[1]:
         x, y = y, x
     basis, other = _orthonormal(x, "x"), _orthonormal(y, "y")
@@ -213,7 +222,7 @@ def _orthonormal(points: Points, argument: str) -> Float[np.ndarray, "n rank"]:
 
 def gaussian_pairs(x: Points, y: Points) -> Float[np.ndarray, "p q"]:
     """I in nats of each x column with each y column if the pair is Gaussian, -0.5 log(1 - r^2); 0 for constants."""
-    warn_if_few_for_covariance(len(x), 2)
+    require_observations(len(x), 2)
     r = np.clip(_unit_columns(x, "x").T @ _unit_columns(y, "y"), -1, 1)
     unexplained = (1 - r) * (1 + r)
     with np.errstate(divide="ignore"):

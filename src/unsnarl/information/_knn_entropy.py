@@ -44,7 +44,7 @@ def knn_entropy(
         OptionError: n_neighbors is not in 1..n-1, unknown metric, base not above 1.
 
     Warns:
-        EstimatorWarning: more than 4 dimensions with fewer than 20 * 2^d observations.
+        EstimatorWarning: 3 or more dimensions with fewer than 20 * 2^d observations.
 
     Cost: O(n log n) in few dimensions, O(n^2 d) in many; memory O(n).
 

@@ -118,7 +118,9 @@ def _blocks_by_tree(
         if part.shape[1] == 1:
             count[block] = count_within(part[:, 0], limit)
         else:
-            count[block] = KDTree(part).query_ball_point(part, limit, p=np.inf, workers=thread_count(), return_length=True)
+            count[block] = KDTree(part).query_ball_point(
+                part, limit, p=np.inf, workers=thread_count(), return_length=True
+            )
     if extra:
         tied = np.flatnonzero(distance[:, -1] == radius)
         if len(tied):

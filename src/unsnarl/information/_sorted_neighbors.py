@@ -157,9 +157,7 @@ def ross_pairs(
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _ksg(
-    x_ordered, x_order, y_values, y_ordered, y_rank, left, right, k, rectangle, psi, start, stop, estimate, tied
-):
+def _ksg(x_ordered, x_order, y_values, y_ordered, y_rank, left, right, k, rectangle, psi, start, stop, estimate, tied):
     """Equation 8 (or, with `rectangle`, equation 9) of Kraskov et al. (2004) for pairs of single columns."""
     n = x_ordered.shape[1]
     other = np.empty(n)
@@ -263,9 +261,7 @@ def _count_each(ordered, rank, limit, count):
         count[i] = _within(ordered, rank[i], limit[i])
 
 
-def count_within(
-    values: Float[np.ndarray, "n"], limit: Float[np.ndarray, "n"]
-) -> Int[np.ndarray, "n"]:
+def count_within(values: Float[np.ndarray, "n"], limit: Float[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
     """How many values lie at most limit[i] from values[i], itself included. Cost: O(n log n)."""
     column = SortedColumns(values[None, :])
     count = np.empty(len(values), dtype=np.int64)

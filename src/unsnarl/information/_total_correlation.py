@@ -9,7 +9,10 @@ import numpy as np
 from jaxtyping import Num
 
 from unsnarl.arrays import as_matrix, check_choice, check_range
+from unsnarl.information._categories import category_columns
 from unsnarl.information._continuous import as_points, check_neighbors, condition, varies
+from unsnarl.information._discrete import entropies_of_codes, entropy_of_rows
+from unsnarl.information._reliability import warn_if_sparse_table
 from unsnarl.information._units import nats_per_unit
 
 TotalCorrelationEstimator = Literal["plugin", "miller-madow", "gaussian", "ksg1", "ksg2"]
@@ -52,7 +55,7 @@ def total_correlation(
 
     >>> x = np.array([0, 0, 1, 1])
     >>> y = np.array([0, 1, 0, 1])
-    >>> total_correlation(np.stack([x, y, x ^ y], axis=1), base=2)
+    >>> round(total_correlation(np.stack([x, y, x ^ y], axis=1), base=2), 6)
     1.0
     """
     allowed = ("plugin", "miller-madow", "gaussian", "ksg1", "ksg2")
@@ -75,18 +78,21 @@ def total_correlation(
 
 
 def _of_categories(x: Num[np.ndarray, "n p"], estimator: str) -> float:
-    from unsnarl.information._discrete import joint_entropy
-    from unsnarl.information._pairwise import column_entropies
-
-    apart = float(column_entropies(x, estimator=estimator).sum())  # type: ignore[arg-type]
-    shared = apart - joint_entropy(x, estimator=estimator)  # type: ignore[arg-type]
+    codes, levels = category_columns(x, "x")
+    free = float(np.prod(levels, dtype=np.float64)) - 1.0 - float((levels - 1.0).sum())
+    warn_if_sparse_table(len(x), free, "the columns of x")
+    apart = float(entropies_of_codes(codes, levels, estimator).sum())
+    shared = apart - entropy_of_rows(codes, estimator)
     return max(shared, 0.0) if estimator == "plugin" else shared
 
 
 def _of_gaussian(points: Num[np.ndarray, "n p"]) -> float:
-    from unsnarl.information._gaussian import gaussian_total_correlation, refuse_constant
-    from unsnarl.information._reliability import warn_if_few_for_covariance
+    from unsnarl.information._gaussian import (
+        gaussian_total_correlation,
+        refuse_constant,
+        require_observations,
+    )
 
     refuse_constant(~varies(points), "x")
-    warn_if_few_for_covariance(*points.shape)
+    require_observations(*points.shape)
     return gaussian_total_correlation(np.atleast_2d(np.cov(points, rowvar=False)))

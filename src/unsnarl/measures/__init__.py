@@ -1,1 +1,42 @@
-"""measures."""
+"""Scores of how separated things are: codes and factors in, numbers with intervals out.
+
+Every measure is a function of plain arrays, `measure(codes, factors)`; each says in its docstring what it estimates and
+how, what it costs, how it depends on the number of latents, and where it differs from the published code.
+"""
+
+from typing import TYPE_CHECKING
+
+from unsnarl.lazy import attach
+
+if TYPE_CHECKING:
+    from unsnarl.measures._beta_vae import beta_vae_score
+    from unsnarl.measures._factor_vae import factor_vae_score
+    from unsnarl.measures._gap import mutual_information_gap
+    from unsnarl.measures._infomec import infomec
+    from unsnarl.measures._irs import irs
+    from unsnarl.measures._modularity import modularity_explicitness
+    from unsnarl.measures._scores import Score, Scores, half_sample_intervals
+    from unsnarl.measures._shared_value import simulator_sampler
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "LatentTypes": "._active",
+        "Score": "._scores",
+        "Scores": "._scores",
+        "beta_vae_score": "._beta_vae",
+        "classify_latents": "._active",
+        "dci": "._dci",
+        "factor_vae_score": "._factor_vae",
+        "half_sample_intervals": "._scores",
+        "infomec": "._infomec",
+        "irs": "._irs",
+        "measure": "._measure",
+        "modularity_explicitness": "._modularity",
+        "mutual_information_gap": "._gap",
+        "prune": "._active",
+        "representation_report": "._measure",
+        "sap": "._sap",
+        "simulator_sampler": "._shared_value",
+    },
+)

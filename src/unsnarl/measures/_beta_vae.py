@@ -162,5 +162,3 @@ def _classifier(points: Float[np.ndarray, "points latent"], factor: Int[np.ndarr
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the iterations are limited by definition
         return LogisticRegression().fit(points, factor)
-
-

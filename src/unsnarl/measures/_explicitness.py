@@ -107,6 +107,9 @@ def in_threads(task: Callable[[int], Any], count: int) -> list[Any]:
     from threadpoolctl import threadpool_limits
 
     workers = min(count, cpu_count())
-    with threadpool_limits(1), warnings.catch_warnings():  # filters are shared by the threads, so they are kept out here
+    with (
+        threadpool_limits(1),
+        warnings.catch_warnings(),
+    ):  # filters are shared by the threads, so they are kept out here
         warnings.simplefilter("ignore")
         return Parallel(n_jobs=workers, prefer="threads")(delayed(task)(i) for i in range(count))

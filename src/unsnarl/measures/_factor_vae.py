@@ -160,5 +160,3 @@ def _votes(
         winner[chosen] = np.nanargmin(drawn[:, 0].var(axis=1, ddof=1) * weight, axis=1)
     votes = np.bincount(winner * factors + factor, minlength=len(variance) * factors)
     return votes.reshape(len(variance), factors)
-
-

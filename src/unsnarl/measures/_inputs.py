@@ -77,11 +77,6 @@ def varying(codes: Codes) -> np.ndarray:
     return codes.max(axis=0) > codes.min(axis=0)
 
 
-def undefined(measure: str, reason: str) -> None:
-    """Warn that a number is nan because its definition does not apply."""
-    warnings.warn(f"{measure} is nan: {reason}", UserWarning, stacklevel=3)
-
-
 def half_intervals(
     estimate: Callable[[Rows], Mapping[str, float]],
     values: Mapping[str, float],

@@ -136,5 +136,3 @@ def _mean_deviation(
     above = np.minimum(below + 1, size - 1)
     low, high = ranked[:, start + below], ranked[:, start + above]
     return ((low + (place - below) * (high - low) - 2.0 * np.arange(len(start))) * scale).mean(axis=1)
-
-

@@ -161,5 +161,3 @@ def check_no_bootstrap(bootstrap: int, sampler: Sampler | None) -> None:
             f"bootstrap={bootstrap} draws halves of the rows, but with sampler= the score does not come from the rows; "
             "repeat with several seeds instead"
         )
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -60,6 +61,11 @@ class ScalarQuantizer(nn.Module):
     def lookup(self, indices: Int[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
         """The values of level indices."""
         return self.codebook.gather(1, indices.t()).t()
+
+    def ordered_levels(self, latent: int, most: int) -> Int[np.ndarray, " level"]:
+        """Level indices of a latent in the order of their values, evenly thinned to at most `most`."""
+        order = self.codebook[latent].detach().argsort().numpy()
+        return order[np.unique(np.linspace(0, self.levels - 1, min(most, self.levels)).round().astype(int))]
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Float[Tensor, "n latent"]:
         """Codes with every latent drawn uniformly from its values."""

@@ -56,7 +56,14 @@ class _CallableRoom(ModuleType):
     """
 
     def __call__(
-        self, model: Any = None, data: Any = None, scores: Any = None, *, to: Any, title: str | None = None, **options: Any
+        self,
+        model: Any = None,
+        data: Any = None,
+        scores: Any = None,
+        *,
+        to: Any,
+        title: str | None = None,
+        **options: Any,
     ) -> Path:
         """Write the report; see `write_report`."""
         from unsnarl.report._report import write_report

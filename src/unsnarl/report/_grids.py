@@ -91,7 +91,7 @@ def traversal_grid(
         A figure that pyplot does not know.
 
     Raises:
-        DataError: not an image, or `traverse` returns something else than n_values images.
+        DataError: not an image, or `traverse` returns something else than up to n_values images.
         OptionError: the model has no `traverse`.
     """
     image = observations[0] if len(getattr(observations, "shape", ())) == 4 else observations
@@ -101,25 +101,25 @@ def traversal_grid(
     if len(labels) != len(latents):
         raise DataError(f"names has {len(labels)} entries for {len(latents)} latents")
     rows = [
-        (label, tile(traversal(model, image, latent, n_values), n_values))
+        (label, tile(traversal(model, image, latent, n_values), n_values, fill=True))
         for label, latent in zip(labels, latents, strict=True)
     ]
     return _rows_of_sheets(rows, cell * n_values, look)
 
 
 def traversal(model: Any, image: Any, latent: int, n_values: int = SHOWN) -> np.ndarray:
-    """The pixels of one row of a traversal, shape (n_values, height, width, 3).
+    """The pixels of one row of a traversal, shape (up to n_values, height, width, 3).
 
     Raises:
-        DataError: `traverse` returns something else than n_values images.
+        DataError: `traverse` returns something else than up to n_values images.
         OptionError: the model has no `traverse`.
     """
     check_range(n_values, "n_values", low=2, integer=True)
     if not callable(getattr(model, "traverse", None)):
         raise OptionError(f"model={type(model).__name__} has no method traverse, so it cannot be traversed")
     pixels = to_pixels(model.traverse(image, int(latent), n_values=n_values), f"the traversal of latent {latent}")
-    if len(pixels) != n_values:
-        raise DataError(f"the traversal of latent {latent} has {len(pixels)} images instead of {n_values}")
+    if not 1 <= len(pixels) <= n_values:  # quantized latents show each level once, which may be fewer
+        raise DataError(f"the traversal of latent {latent} has {len(pixels)} images instead of up to {n_values}")
     return reduced(pixels)
 
 

@@ -153,7 +153,9 @@ def heat_map(
                     j, i, cell(value), ha="center", va="center", fontsize=8, color=readable_on(ground), parse_math=False
                 )
         if title:
-            figure.text(0.1 / full_width, 1 - 0.08 / full_height, short(title, 60), va="top", weight="bold", fontsize=9.5)
+            figure.text(
+                0.1 / full_width, 1 - 0.08 / full_height, short(title, 60), va="top", weight="bold", fontsize=9.5
+            )
         if note:
             figure.text(0.1 / full_width, 0.08 / full_height, note, fontsize=7.5, color=colours.muted, wrap=True)
     return figure

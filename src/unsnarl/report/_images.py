@@ -56,10 +56,15 @@ def reduced(pixels: UInt8[np.ndarray, "n h w 3"], side: int = LARGEST_SIDE) -> U
     return np.stack(small)
 
 
-def tile(pixels: UInt8[np.ndarray, "n h w 3"], columns: int, gap: int = 2) -> UInt8[np.ndarray, "height width 4"]:
-    """One RGBA picture with the images in rows of `columns`, transparent between them."""
+def tile(
+    pixels: UInt8[np.ndarray, "n h w 3"], columns: int, gap: int = 2, *, fill: bool = False
+) -> UInt8[np.ndarray, "height width 4"]:
+    """One RGBA picture with the images in rows of `columns`, transparent between them.
+
+    With `fill`, fewer images than columns leave empty places, so that sheets of one width stay of one scale.
+    """
     n, height, width, _ = pixels.shape
-    columns = min(columns, n)
+    columns = columns if fill else min(columns, n)
     rows = -(-n // columns)
     sheet = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, 4), np.uint8)
     for i in range(n):

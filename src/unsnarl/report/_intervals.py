@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from unsnarl.errors import DataError
-from unsnarl.report._score_table import collect, interval_text, unit_scale
+from unsnarl.report._score_rows import ScoreRow, collect
 from unsnarl.report._style import PAGE_WIDTH, drawing, new_figure, number, short
 
 STACKED_BELOW = 5.0  # inches: narrower pictures put the name above its whisker instead of beside it
 
 
-def interval_plot(
-    scores: Any, *, title: str | None = None, width: float = PAGE_WIDTH, look: str = "light"
-) -> Figure:
+def interval_plot(scores: Any, *, title: str | None = None, width: float = PAGE_WIDTH, look: str = "light") -> Figure:
     """Dots with 95% intervals.
 
     Args:
@@ -40,15 +38,13 @@ def interval_plot(
         >>> len(figure.axes)
         1
     """
-    table = collect(scores).table
-    drawn, unit = drawable(table)
-    if drawn.empty:
+    drawn, unit = drawable(collect(scores).rows)
+    if not drawn:
         raise DataError("scores has no finite value to draw")
     stacked = width < STACKED_BELOW
-    names = [short(n, 44 if stacked else 34) for n in drawn["label"]]
-    values = [interval_text(row) for row in drawn.itertuples()]
-    groups = drawn["group"].to_list()
-    heads = [g if g and (i == 0 or groups[i - 1] != g) else "" for i, g in enumerate(groups)]
+    names = [short(row.label, 44 if stacked else 34) for row in drawn]
+    values = [f"{number(row.value)} {row.interval}".rstrip() for row in drawn]
+    heads = [row.group if i == 0 or drawn[i - 1].group != row.group else "" for i, row in enumerate(drawn)]
     row_height = 0.42 if stacked else 0.3
     y, level = [], 0.0
     head_at = []
@@ -76,9 +72,9 @@ def interval_plot(
         if unit:
             axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "0.25", "0.5", "0.75", "1"])
         beside = axes.get_yaxis_transform()
-        for row, at, name, text in zip(drawn.itertuples(), y, names, values, strict=True):
+        for row, at, name, text in zip(drawn, y, names, values, strict=True):
             axes.plot([low, high], [at, at], color=colours.rule, linewidth=0.7, zorder=1)
-            if np.isfinite(row.low) and np.isfinite(row.high):
+            if row.interval:
                 axes.plot([row.low, row.high], [at, at], color=colours.accent, linewidth=2.6, alpha=0.55, zorder=2)
             axes.plot([row.value], [at], "o", color=colours.accent, markersize=6, zorder=3, clip_on=False)
             if stacked:
@@ -96,17 +92,17 @@ def interval_plot(
     return figure
 
 
-def drawable(table: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+def drawable(rows: Sequence[ScoreRow]) -> tuple[list[ScoreRow], bool]:
     """The rows that share one axis, and whether that axis is 0..1."""
-    finite = table[np.isfinite(table["value"].to_numpy(np.float64))]
-    unit = finite[[unit_scale(r) for r in finite.itertuples()]] if len(finite) else finite
-    return (unit, True) if len(unit) else (finite, False)
+    finite = [row for row in rows if math.isfinite(row.value)]
+    unit = [row for row in finite if row.unit]
+    return (unit, True) if unit else (finite, False)
 
 
-def limits(drawn: pd.DataFrame, unit: bool) -> tuple[float, float]:
+def limits(drawn: Sequence[ScoreRow], unit: bool) -> tuple[float, float]:
     """The ends of the axis: 0..1, widened where an interval reaches beyond."""
-    numbers = drawn[["value", "low", "high"]].to_numpy(np.float64)
-    smallest, largest = float(np.nanmin(numbers)), float(np.nanmax(numbers))
+    numbers = [n for row in drawn for n in (row.value, row.low, row.high) if math.isfinite(n)]
+    smallest, largest = min(numbers), max(numbers)
     if unit:
         return min(0.0, smallest), max(1.0, largest)
     span = (largest - smallest) or abs(largest) or 1.0
@@ -114,11 +110,11 @@ def limits(drawn: pd.DataFrame, unit: bool) -> tuple[float, float]:
     return low, largest + 0.08 * span
 
 
-def describe(table: pd.DataFrame) -> str:
+def describe(rows: Sequence[ScoreRow]) -> str:
     """The picture in words, for those who do not see it."""
-    drawn, _ = drawable(table)
-    best, worst = drawn.loc[drawn["value"].idxmax()], drawn.loc[drawn["value"].idxmin()]
+    drawn, _ = drawable(rows)
+    best, worst = max(drawn, key=lambda r: r.value), min(drawn, key=lambda r: r.value)
     return (
-        f"Dot plot of {len(drawn)} scores with their intervals, from {short(worst['label'])} "
-        f"{number(worst['value'], 2)} to {short(best['label'])} {number(best['value'], 2)}; the table below has all numbers."
+        f"Dot plot of {len(drawn)} scores with their intervals, from {short(worst.label)} {number(worst.value, 2)} "
+        f"to {short(best.label)} {number(best.value, 2)}; the table below has all numbers."
     )

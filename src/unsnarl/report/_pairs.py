@@ -11,10 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from unsnarl.claims._statistics import VERDICTS
 from unsnarl.errors import DataError
 from unsnarl.report._style import PAGE_WIDTH, drawing, new_figure, number, short
-
-VERDICTS = ("holds", "does not hold", "inconclusive")
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,9 @@ class ClaimRow:
         mean, low, high = (_one_number(difference.get(k)) for k in ("mean", "low", "high"))
         verdict = str(row.get("verdict", "inconclusive"))
         if verdict not in VERDICTS:
-            raise DataError(f"verdict={verdict!r} of {place} is not allowed; choose one of {', '.join(map(repr, VERDICTS))}")
+            raise DataError(
+                f"verdict={verdict!r} of {place} is not allowed; choose one of {', '.join(map(repr, VERDICTS))}"
+            )
         return cls(
             name=str(row.get("name", row["metric"])),
             metric=str(row["metric"]),
@@ -91,11 +92,14 @@ class ClaimRow:
 
     def sentence(self) -> str:
         """What the row found, in words."""
+        if not math.isfinite(self.mean):
+            return f"The gain in {self.metric} could not be computed: no seed gave a number for both sides."
         many = len(self.seeds)
         over = f"over {many:,} seeds" if many > 1 else "with one seed"
         start = f"The system's gain in {self.metric} is {self.gain(self.mean)} {over}"
-        if not math.isfinite(self.mean):
-            return f"The gain in {self.metric} could not be computed: a seed gave no finite number."
+        missing = sum(not math.isfinite(s + b) for s, b in zip(self.system, self.baseline, strict=True))
+        if missing:
+            return f"{start}, but {missing:,} of them gave no number, so nothing can be concluded."
         if not self.has_interval:
             return f"{start}; there is no interval, so nothing can be concluded."
         asked = f"the minimum effect of {self.gain(self.minimum_effect)}"

@@ -87,7 +87,7 @@ def theme(look: str) -> Theme:
 def drawing(look: str) -> Iterator[Theme]:
     """Matplotlib's settings while a picture is made; they are put back afterwards."""
     colours = theme(look)
-    settings: dict[str, Any] = {
+    settings: Any = {
         "font.family": "DejaVu Sans",  # ships with matplotlib; a page's SVG asks for the reader's own font instead
         "font.size": 9,
         "axes.titlesize": 9.5,

@@ -54,6 +54,7 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
     seed: int
     task_: AutoencoderTask
     discrete_codes: ClassVar[bool] = False
+    batches_per_step: ClassVar[int] = 1
 
     def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> Any:
         raise NotImplementedError
@@ -119,10 +120,13 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
         if fabric is not None:
             ranks = {"device": fabric.device, "rank": fabric.global_rank, "world_size": fabric.world_size}
             task.to(fabric.device)
-        batches = TensorBatches(observations, batch_size=self.batch_size, seed=self.seed, **ranks)
+        streams = [
+            TensorBatches(observations, batch_size=self.batch_size, seed=self.seed, stream=i, **ranks)
+            for i in range(self.batches_per_step)
+        ]
         history = train(
             task,
-            batches,
+            lambda step: tuple(x for stream in streams for x in stream(step)),
             steps=steps,
             seed=self.seed,
             run=folder,

@@ -158,5 +158,4 @@ class QLAE(LatentLearner):
 
     def latent_values(self, latent: int, n_values: int = 7) -> Int[np.ndarray, " value"]:
         """Level indices of a latent in the order of their values, evenly thinned to at most `n_values`."""
-        order = self.task_.quantizer.codebook[latent].detach().argsort().numpy()
-        return order[np.unique(np.linspace(0, len(order) - 1, min(n_values, len(order))).round().astype(int))]
+        return self.task_.quantizer.ordered_levels(latent, n_values)

@@ -1,0 +1,144 @@
+"""Vector-quantized autoencoder with a fixed number of vector latents (after van den Oord et al. 2017, arXiv 1711.00937).
+
+Each latent is a vector of `size` numbers that takes one of `entries` learned vectors shared by all latents: the same
+straight-through quantization as QLAE with a far more expressive codebook, and so its natural ablation.
+
+    L = reconstruction + quantization * |sg(zc) - zq|^2 + commitment * |zc - sg(zq)|^2   (means over all numbers)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from unsnarl.arrays import check_range
+from unsnarl.nn import Architecture, VectorQuantizer
+from unsnarl.objectives import commitment_loss, quantization_loss
+from unsnarl.systems.latents._learner import LatentLearner
+from unsnarl.systems.latents._task import AutoencoderTask
+from unsnarl.training import decayed_adam
+
+
+class VQVAETask(AutoencoderTask):
+    """Reconstruction through vector-quantized latents."""
+
+    def __init__(self, *args: Any, entries: int, size: int, quantization: float, commitment: float, **options: Any):
+        numbers = args[2] * size
+        super().__init__(*args, encoder_outputs=numbers, decoder_inputs=numbers, **options)
+        self.quantizer = VectorQuantizer(self.latents, entries, size)
+        self.quantization, self.commitment = quantization, commitment
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Weights are clipped and decayed; biases and the codebook are not."""
+        networks = [self.encoder, self.decoder]
+        options = {"lr": self.lr, "weight_decay": self.weight_decay, "clip_value": 1.0}
+        return {"main": decayed_adam(networks, undecayed=[self.quantizer], **options)}  # type: ignore[arg-type]
+
+    def codes(self, x: Float[Tensor, "batch ..."]) -> Int[Tensor, "batch latent"]:
+        """Entry indices."""
+        return self.quantizer(self.encoder(x)).indices
+
+    def decoder_input(self, codes: Shaped[Tensor, "batch latent"]) -> Float[Tensor, "batch latent*size"]:
+        """The vectors of entry indices."""
+        return self.quantizer.lookup(codes.round().long().clamp(0, len(self.quantizer.vectors) - 1))
+
+    def forward(
+        self, phase: str, batch: tuple[Tensor, ...], step: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """L of the module's docstring."""
+        x = self.to_network(batch[0])
+        z = self.quantizer(self.encoder(x))
+        reconstruction = self.reconstruction_loss(self.decoder(z.straight_through), x)
+        quantization = quantization_loss(z.continuous, z.quantized)
+        commitment = commitment_loss(z.continuous, z.quantized)
+        loss = reconstruction + self.quantization * quantization + self.commitment * commitment
+        return {
+            "loss": loss,
+            "reconstruction": reconstruction,
+            "quantization": quantization,
+            "commitment": commitment,
+        }
+
+
+class VQVAE(LatentLearner):
+    """Autoencoder with vector-quantized latents; its codes are entry indices.
+
+    Args:
+        latents: number of latents.
+        entries: number of codebook vectors.
+        size: numbers in each vector.
+        quantization: weight of the pull on the codebook.
+        commitment: weight of the pull on the encoder.
+        network: "auto", a name of `unsnarl.nn.ARCHITECTURES`, or an `Architecture`.
+        weight_decay: decoupled weight decay of the weights.
+        lr: learning rate.
+        batch_size: observations a step.
+        steps: gradient steps of `fit`.
+        seed: seed of weights and batches.
+    """
+
+    discrete_codes = True
+    task_: VQVAETask
+
+    def __init__(
+        self,
+        latents: int = 10,
+        *,
+        entries: int = 512,
+        size: int = 64,
+        quantization: float = 1.0,
+        commitment: float = 0.25,
+        network: str | Architecture = "auto",
+        weight_decay: float = 0.01,
+        lr: float = 1e-3,
+        batch_size: int = 128,
+        steps: int = 200_000,
+        seed: int = 0,
+    ):
+        self.latents = latents
+        self.entries = entries
+        self.size = size
+        self.quantization = quantization
+        self.commitment = commitment
+        self.network = network
+        self.weight_decay = weight_decay
+        self.lr = lr
+        self.batch_size = batch_size
+        self.steps = steps
+        self.seed = seed
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        check_range(self.entries, "entries", low=2, integer=True)
+        check_range(self.size, "size", low=1, integer=True)
+        check_range(self.quantization, "quantization", low=0)
+        check_range(self.commitment, "commitment", low=0)
+
+    def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> VQVAETask:
+        return VQVAETask(
+            architecture,
+            shape,
+            self.latents,
+            likelihood,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            entries=self.entries,
+            size=self.size,
+            quantization=self.quantization,
+            commitment=self.commitment,
+        )
+
+    def encode(self, X: Any) -> tuple[Float[np.ndarray, "n latent*size"], Int[np.ndarray, "n latent"]]:
+        """Quantized vectors, one after the other, and their entry indices."""
+        indices = self._map(X, lambda x: self.task_.codes(x))
+        with torch.inference_mode():
+            return self.task_.quantizer.lookup(indices).numpy(), indices.numpy()
+
+    def latent_values(self, latent: int, n_values: int = 7) -> Int[np.ndarray, " value"]:
+        """Entries to show in a traversal: evenly over the range of indices in use (their order has no meaning)."""
+        low, high = float(self.task_.low[latent]), float(self.task_.high[latent])
+        return np.unique(np.linspace(low, high, n_values).round().astype(np.int64))
