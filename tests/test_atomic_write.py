@@ -33,7 +33,7 @@ def test_an_exception_in_the_block_keeps_the_old_file_and_passes_through(tmp_pat
     target = tmp_path / "a"
     target.write_text("old")
     kind = error if isinstance(error, type) else type(error)
-    with pytest.raises(kind), atomic_write(target, "w") as file:
+    with pytest.raises(kind), atomic_write(target, "w") as file:  # noqa: PT012
         file.write("new")
         raise error
     assert target.read_text() == "old"
@@ -59,7 +59,10 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_old_file(tmp_path, monkeypatc
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("size", [10, 1_000_000])
 def test_a_full_device(size):
-    with pytest.raises(FileError, match="cannot write /dev/full: no space left on device"), atomic_write("/dev/full") as f:
+    with (
+        pytest.raises(FileError, match="cannot write /dev/full: no space left on device"),
+        atomic_write("/dev/full") as f,
+    ):
         f.write(b"x" * size)
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)  # not replaced by a file
 

@@ -151,7 +151,11 @@ def test_bad_text_files(tmp_path, text, message):
     ("name", "content", "message"),
     [
         ("no.csv", None, r"there is no file .*no\.csv"),
-        ("codes.xlsx", b"PK\x03\x04", r"codes\.xlsx ends in \.xlsx; only \.npy, \.npz, \.csv, \.tsv, \.parquet can be read"),
+        (
+            "codes.xlsx",
+            b"PK\x03\x04",
+            r"codes\.xlsx ends in \.xlsx; only \.npy, \.npz, \.csv, \.tsv, \.parquet can be read",
+        ),
         ("codes", b"x", "ends in no extension"),
         ("codes.pt", b"x", r"codes\.pt is a pickle, which can run code"),
         ("codes.pkl", b"x", "save the array with numpy.save"),
@@ -421,7 +425,9 @@ def test_a_data_set_in_one_table(tmp_path):
     assert data.groups.tolist() == frame["site"].tolist()
     rest = FactorDataset.from_file(tmp_path / "d.csv", factors=["shape", "site"])
     assert rest.observations.shape == (12, 5)
-    with pytest.raises(DataError, match=r"column 'shape' of .*d\.csv holds object values, but observations must be numbers"):
+    with pytest.raises(
+        DataError, match=r"column 'shape' of .*d\.csv holds object values, but observations must be numbers"
+    ):
         read_dataset(tmp_path / "d.csv", factors=["site"])
     with pytest.raises(UnknownNameError, match="unknown column of"):
         read_dataset(tmp_path / "d.csv", factors=["shpae"])
@@ -442,13 +448,15 @@ def test_a_data_set_in_two_files(tmp_path):
         read_dataset(tmp_path / "short.npy", tmp_path / "f.csv", factors=["shape"])
     with pytest.raises(OptionError, match="need a file of their own"):
         read_dataset(tmp_path / "x.npy", factors=["shape"])
+    np.save(tmp_path / "flat.npy", CODES)
     with pytest.raises(DataError, match="channels_last=True needs images"):
-        np.save(tmp_path / "flat.npy", CODES)
         read_dataset(tmp_path / "flat.npy", channels_last=True)
 
 
 def test_a_data_set_in_one_npz(tmp_path):
-    np.savez(tmp_path / "d.npz", x=CODES, shape=np.array(FACTORS["shape"].tolist()), y=FACTORS[["size", "count"]].to_numpy())
+    np.savez(
+        tmp_path / "d.npz", x=CODES, shape=np.array(FACTORS["shape"].tolist()), y=FACTORS[["size", "count"]].to_numpy()
+    )
     data = read_dataset(tmp_path / "d.npz", key="x", factors=["shape"])
     assert data.factor_names == ["shape"]
     data = read_dataset(f"{tmp_path}/d.npz:x", factors_key="y")

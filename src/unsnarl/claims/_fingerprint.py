@@ -7,7 +7,6 @@ Only what runs counts: comments, docstrings and layout do not, and neither does 
 from __future__ import annotations
 
 import ast
-import copy
 import hashlib
 import importlib
 import importlib.metadata
@@ -17,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from unsnarl.errors import OptionError
 
@@ -60,9 +60,7 @@ def fingerprint(module: str, sources: Sequence[str] | None = None) -> str:
     for package in NUMERICAL:
         digest.update(f"{package} {_version(package)}\n".encode())
     for name in sorted(files):
-        tree = _tree(files[name])
-        code = _without_prose(tree, without_claim=name == module)
-        digest.update(f"{name}\n{code}\n".encode())
+        digest.update(f"{name}\n{_read(name, files[name]).code}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -98,29 +96,31 @@ def _file(name: str) -> Path | None:
     return _files(name).get(name)
 
 
-def _tree(path: Path) -> ast.Module:
+class _Source(NamedTuple):
+    """What is of interest in a file: its code without prose, and each (module, name taken from it) that it imports."""
+
+    code: str
+    imports: tuple[tuple[str, str], ...]
+
+
+def _read(name: str, path: Path) -> _Source:
     stat = path.stat()
-    return _parsed(path, stat.st_mtime_ns, stat.st_size)
+    return _parsed(name, path, stat.st_mtime_ns, stat.st_size)
 
 
-@lru_cache(maxsize=512)
-def _parsed(path: Path, changed: int, size: int) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
+@lru_cache(maxsize=1024)
+def _parsed(name: str, path: Path, changed: int, size: int) -> _Source:
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
+    imports = tuple(dict.fromkeys(_imports(name, path, tree)))
+    tree.body = [statement for statement in tree.body if not _makes_claim(statement)]
+    return _Source(ast.dump(_NoDocstrings().visit(tree)), imports)
 
 
-def _without_prose(tree: ast.Module, *, without_claim: bool) -> str:
-    body = [s for s in tree.body if not (without_claim and _assigns_claim(s))]
-    return ast.dump(_NoDocstrings().visit(copy.deepcopy(ast.Module(body, type_ignores=[]))))
-
-
-def _assigns_claim(statement: ast.stmt) -> bool:
-    if isinstance(statement, ast.Assign):
-        targets: list[ast.expr] = statement.targets
-    elif isinstance(statement, ast.AnnAssign):
-        targets = [statement.target]
-    else:
+def _makes_claim(statement: ast.stmt) -> bool:
+    """Whether a statement is `claim = Claim(...)`."""
+    if not isinstance(statement, ast.Assign | ast.AnnAssign) or not isinstance(statement.value, ast.Call):
         return False
-    return any(isinstance(target, ast.Name) and target.id == "claim" for target in targets)
+    return ast.unparse(statement.value.func).rpartition(".")[2] == "Claim"
 
 
 class _NoDocstrings(ast.NodeTransformer):
@@ -142,9 +142,9 @@ def _closure(module: str) -> dict[str, Path]:
         if path is None:
             continue
         files[name] = path
-        for base, imported in _imports(name, path):
+        for base, imported in _read(name, path).imports:
             if base.partition(".")[0] in tops:
-                waiting.extend(_defined_in(base, imported))
+                waiting.extend(name for name in _defined_in(base, imported) if name.partition(".")[0] in tops)
     return files
 
 
@@ -152,10 +152,10 @@ def _is_around(name: str) -> bool:
     return name in ENGINE or any(name == around or name.startswith(around + ".") for around in AROUND)
 
 
-def _imports(name: str, path: Path) -> Iterator[tuple[str, str]]:
+def _imports(name: str, path: Path, tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Each (module, name taken from it) that a file imports; the name is empty where the module itself is imported."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in _running(_tree(path)):
+    for node in _running(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -193,7 +193,7 @@ def _defined_in(base: str, name: str) -> Iterator[str]:
         yield from _files(value.__name__)
         return
     home = getattr(value, "__module__", None)
-    if isinstance(home, str) and _file(home):
+    if isinstance(home, str) and home.partition(".")[0] == base.partition(".")[0] and _file(home):
         yield home
-    else:  # a constant does not know where it was defined
+    else:  # a constant or an alias does not know where it was defined
         yield from _files(base)

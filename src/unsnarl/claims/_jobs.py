@@ -260,14 +260,10 @@ def run_jobs(jobs: Sequence[Job], engine: str = "local", workers: int | None = N
 
     from concurrent.futures import BrokenExecutor
 
-    import joblib
-
-    tasks = (joblib.delayed(execute)(job) for job in jobs)
-    with _environment({"OMP_WAIT_POLICY": "PASSIVE"}), _backend(engine, workers):
-        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
-        by_key = {job.key: job for job in jobs}
+    by_key = {job.key: job for job in jobs}
+    with _environment({"OMP_WAIT_POLICY": "PASSIVE"}):
         try:
-            for outcome in parallel(tasks):
+            for outcome in (_by_list if engine == "ray" else _by_generator)(jobs, engine, workers):
                 keep(by_key[outcome.key], outcome)
                 yield outcome
         except BrokenExecutor:
@@ -277,8 +273,40 @@ def run_jobs(jobs: Sequence[Job], engine: str = "local", workers: int | None = N
             ) from None
 
 
+def _by_generator(jobs: Sequence[Job], engine: str, workers: int) -> Iterator[Outcome]:
+    import joblib
+
+    with _backend(engine, workers):
+        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
+        yield from parallel(joblib.delayed(execute)(job) for job in jobs)
+
+
+def _by_list(jobs: Sequence[Job], engine: str, workers: int) -> Iterator[Outcome]:
+    """For a joblib backend that gives all results at the end: outcomes are read from the run folder in the meantime."""
+    from concurrent.futures import ThreadPoolExecutor, wait
+
+    import joblib
+
+    def call() -> list[Outcome]:
+        with joblib.parallel_config(backend=engine, n_jobs=workers):
+            return list(joblib.Parallel(batch_size=1)(joblib.delayed(execute)(job) for job in jobs))
+
+    seen: set[str] = set()
+    with _backend(engine, workers), ThreadPoolExecutor(1) as thread:
+        results = thread.submit(call)
+        while not results.done():
+            wait([results], timeout=0.5)
+            for job in jobs:
+                outcome = known(job) if job.key not in seen else None
+                if outcome is not None:
+                    seen.add(job.key)
+                    yield outcome
+        yield from (outcome for outcome in results.result() if outcome.key not in seen)
+
+
 @contextlib.contextmanager
 def _backend(engine: str, workers: int) -> Iterator[None]:
+    """Set joblib to an engine; a cluster that is started here is stopped afterwards."""
     import joblib
 
     if engine == "processes":
@@ -288,12 +316,17 @@ def _backend(engine: str, workers: int) -> Iterator[None]:
         import ray
         from ray.util.joblib import register_ray
 
-        if not ray.is_initialized():
-            where: dict[str, Any] = {"address": "auto"} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers}
-            ray.init(include_dashboard=False if "num_cpus" in where else None, log_to_driver=False, **where)
+        ours = not ray.is_initialized()
+        if ours:
+            elsewhere = bool(os.environ.get("RAY_ADDRESS"))
+            where: dict[str, Any] = {"address": "auto"} if elsewhere else {"num_cpus": workers}
+            ray.init(include_dashboard=None if elsewhere else False, log_to_driver=False, **where)
         register_ray()
-        with joblib.parallel_config(backend="ray", n_jobs=workers):
+        try:
             yield
+        finally:
+            if ours:
+                ray.shutdown()
     else:
         from dask.distributed import Client
 

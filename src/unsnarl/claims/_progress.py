@@ -7,6 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from unsnarl.claims._jobs import Job, Outcome, heartbeat
 
@@ -84,30 +85,34 @@ class Progress:
         now = time.monotonic()
         parts = [f"[bold]{self.slug}[/bold] {self.stage} {len(self.done)}/{len(self.jobs)}"]
         parts += [f"{clock(now - self.started)} elapsed", self.remaining()]
-        for job, share, numbers in self._under_way()[: self.workers]:
-            shown = "".join(f", {k} {v:.4g}" for k, v in list(numbers.items())[:2])
-            parts.append(escape(f"{job.arm} seed {job.seed} {share:.0%}{shown}"))
+        for job, beat in self._under_way()[: self.workers]:
+            shown = "".join(f", {k} {v:.4g}" for k, v in list(beat["numbers"].items())[:2])
+            parts.append(escape(f"{job.arm} seed {job.seed} {beat['share']:.0%}{shown}"))
         return "  ".join(parts)
 
     def remaining(self) -> str:
         """The time left in words, or that nothing can be said before a run has ended."""
         seconds = self.estimate()
-        return "time left unknown until a run has ended" if seconds is None else f"about {clock(seconds)} left"
+        if seconds is None:
+            return "time left unknown until a run has ended"
+        unseen = {job.arm for key, job in self.jobs.items() if key not in self.done} - set(self._usual())
+        return f"about {clock(seconds)} left" + (f", guessing at {', '.join(sorted(unseen))}" if unseen else "")
 
     def estimate(self) -> float | None:
         """Seconds left, from the mean time of finished runs of each arm; None while there are none.
 
-        Arms that have not been seen count as the mean of those that have. Runs under way count for what is left of them.
+        An arm without a finished run counts by one under way, when that is far enough, or else as the mean of the
+        others. Runs under way count for what is left of them.
         """
         if not self.seconds:
             return None
-        usual = {arm: statistics.fmean(times) for arm, times in self.seconds.items()}
+        usual = self._usual()
         unseen = statistics.fmean(usual.values())
         left = [usual.get(job.arm, unseen) for key, job in self.jobs.items() if key not in self.done]
         left += [usual.get(arm, unseen) for arm in self.later]
         if not left:
             return 0.0
-        begun = sum(usual.get(job.arm, unseen) * share for job, share, _ in self._under_way())
+        begun = sum(usual.get(job.arm, unseen) * beat["share"] for job, beat in self._under_way())
         return max((sum(left) - begun) / min(self.workers, len(left)), 0.0)
 
     def _count(self, outcome: Outcome) -> None:
@@ -115,9 +120,17 @@ class Progress:
         if outcome.failed is None:
             self.seconds.setdefault(self.jobs[outcome.key].arm, []).append(outcome.seconds)
 
-    def _under_way(self) -> list[tuple[Job, float, dict[str, float]]]:
+    def _usual(self) -> dict[str, float]:
+        """Seconds a run of each arm takes, as far as known."""
+        usual = {arm: statistics.fmean(times) for arm, times in list(self.seconds.items())}
+        for job, beat in self._under_way():
+            if job.arm not in usual and beat["share"] >= 0.05:
+                usual[job.arm] = (time.time() - beat["started"]) / beat["share"]
+        return usual
+
+    def _under_way(self) -> list[tuple[Job, dict[str, Any]]]:
         beats = [(job, heartbeat(job, self.began)) for key, job in list(self.jobs.items()) if key not in self.done]
-        return [(job, float(beat["share"]), beat["numbers"]) for job, beat in beats if beat is not None]
+        return [(job, beat) for job, beat in beats if beat is not None]
 
 
 def clock(seconds: float) -> str:

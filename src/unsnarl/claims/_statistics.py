@@ -109,8 +109,8 @@ def paired_interval(gains: Sequence[float] | np.ndarray, *, level: float = 0.95)
         DataError: no values, or one is not finite.
 
     Examples:
-        >>> paired_interval([0.1, 0.2, 0.3]).mean
-        0.2
+        >>> paired_interval([0.25, 0.5, 0.75]).mean
+        0.5
         >>> paired_interval([0.5])
         Estimate(mean=0.5, low=-inf, high=inf)
     """

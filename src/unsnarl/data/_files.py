@@ -569,10 +569,6 @@ def _read_text(
         raise OptionError(f"separator={separator!r} must be one character")
     with _damage(shown), _utf8(shown):
         first = _first_line(where, shown, separator)
-        if len(first) == 1:
-            other = next((s for s in ";\t," if s != separator and s in first[0]), None)
-            if other is not None:
-                raise FileError(f"{shown} seems to be separated by {other!r}; pass separator={other!r}")
         if header is None and _all_numbers(first):
             raise FileError(
                 f"{shown} has no header line (its first line is {separator.join(first[:3])}{'...' if len(first) > 3 else ''}); "
@@ -589,6 +585,11 @@ def _read_text(
             low_memory=False,
             float_precision="round_trip",
         )
+    if len(first) == 1 and frame.shape[1] == 1:
+        lines = [first[0], *frame.iloc[:5, 0].astype(str)]
+        other = next((s for s in ";\t,|" if s in first[0] and len({line.count(s) for line in lines}) == 1), None)
+        if other is not None:
+            raise FileError(f"{shown} seems to be separated by {other!r}; pass separator={other!r}")
     if header is False:
         frame.columns = pd.Index([f"column {i}" for i in range(frame.shape[1])])
         return frame

@@ -79,7 +79,8 @@ def read_dsprites(path: PathLike, *, size: int | None = None, seed: int = 0, ind
     if len(shape) not in (3, 4) or values.shape != (shape[0], 6) or classes.shape != values.shape:
         raise FileError(f"{shown} is no dSprites file: imgs has shape {shape}, latents_values {values.shape}")
     rows = _choose(shown, shape, dtype, size, seed, indices)
-    images = _channels_first(read_rows(path, "imgs", rows))
+    images = read_rows(path, "imgs", rows)
+    images = images[:, None] if images.ndim == 3 else images  # a coloured variant has its channels first already
     if images.dtype == np.uint8 and images.max(initial=0) <= 1:
         images *= 255  # stored as 0 and 1
     shapes = np.unique(classes[:, 1])
@@ -310,12 +311,7 @@ def _check_image_size(image_size: int | None) -> None:
 
 
 def _channels_first(images: np.ndarray) -> np.ndarray:
-    """(n, height, width) or (n, height, width, channel) as (n, channel, height, width)."""
-    if images.ndim == 3:
-        return images[:, None]
-    if images.shape[-1] in (1, 3) and images.shape[1] not in (1, 3):
-        return np.ascontiguousarray(np.moveaxis(images, -1, 1))
-    return images
+    return np.ascontiguousarray(np.moveaxis(images, -1, 1))
 
 
 def _resized(image: np.ndarray, image_size: int | None) -> np.ndarray:

@@ -110,12 +110,12 @@ class Simulator(FactorDataset):
         indices = np.stack([rng.integers(s, size=size) for s in sizes], axis=1)
         for (first, second), strength in self._correlate.items():
             a, b = names.index(first), names.index(second)
-            if strength == 0:
+            if strength < 1e-9:
                 continue
             u = np.linspace(0, 1, sizes[a])[:, None] - np.linspace(0, 1, sizes[b])[None, :]
             width = (1.0 - strength) / strength
             nearest = np.where(np.arange(sizes[b]) == np.abs(u).argmin(axis=1)[:, None], 0.0, -np.inf)
-            logits = -(u**2) / (2 * width**2) if width > 0 else nearest
+            logits = -(u**2) / (2 * width**2) if width > 1e-6 else nearest
             p = np.exp(logits - logits.max(axis=1, keepdims=True))
             cdf = np.cumsum(p / p.sum(axis=1, keepdims=True), axis=1)
             draw = (rng.random(size)[:, None] > cdf[indices[:, a]]).sum(axis=1)
@@ -153,6 +153,7 @@ class Simulator(FactorDataset):
     def _index(self, name: str, value: Any) -> int:
         """The grid index of a factor's value: an exact value, or for numbers the one nearest within half a grid step."""
         column = self._column(name)
+        value = value.item() if isinstance(value, np.generic) else value
         values = self.grid[list(self.grid)[column]]
         if values.dtype.kind in "US":
             found = np.flatnonzero(values == str(value))

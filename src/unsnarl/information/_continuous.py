@@ -25,6 +25,19 @@ def as_points(values: Any, argument: str) -> Points:
     return as_matrix(array, argument).astype(np.float64)
 
 
+def generator(seed: int) -> np.random.Generator:
+    """Random numbers of a stream of its own.
+
+    Data simulated with `default_rng(seed)` would otherwise meet its own draws again: jitter from the same stream gives
+    rounded values back the digits they lost, and with them information that is not in the data.
+
+    Raises:
+        OptionError: the seed is not a non-negative integer.
+    """
+    check_range(seed, "seed", low=0, integer=True)
+    return np.random.default_rng([int(seed), 0x756E736E61726C])  # "unsnarl"
+
+
 def varies(points: Points) -> Bool[np.ndarray, "dimension"]:
     """Which columns take more than one value (exactly; the rounded variance of a constant need not be zero)."""
     return points.max(axis=0) > points.min(axis=0)

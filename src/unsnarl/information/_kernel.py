@@ -223,8 +223,8 @@ def pairwise_hsic(
         DataError: different lengths, not finite, or fewer than 4 observations when unbiased.
         OptionError: unknown kernel, or bandwidth not above 0.
 
-    Cost: O(n^2 p q), the exponentials O(n^2 (p + q)): 2,000 x 64 x 8 takes seconds, 10,000 a minute. Memory
-    O(n (p + q)) and 64 MB.
+    Cost: O(n^2 p q), of which the n^2 (p + q) exponentials take most: one to two seconds for 1,000 x 64 x 8, a
+    hundred times that for 10,000. Memory O(n (p + q)) and 64 MB.
 
     >>> x = np.random.default_rng(0).normal(size=(100, 3))
     >>> table = pairwise_hsic(x, x[:, :2] ** 2)

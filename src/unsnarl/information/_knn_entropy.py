@@ -10,7 +10,7 @@ from jaxtyping import Num
 
 from unsnarl.arrays import check_choice, check_range
 from unsnarl.errors import DataError
-from unsnarl.information._continuous import as_points, check_neighbors, condition
+from unsnarl.information._continuous import as_points, check_neighbors, condition, generator
 from unsnarl.information._reliability import warn_if_high_dimensional
 from unsnarl.information._units import nats_per_unit
 
@@ -58,7 +58,7 @@ def knn_entropy(
     points = as_points(x, "x")
     n, dimension = points.shape
     check_neighbors(n_neighbors, n)
-    moving = condition(points, "x", standardize=False, jitter=jitter, rng=np.random.default_rng(seed))
+    moving = condition(points, "x", standardize=False, jitter=jitter, rng=generator(seed))
     if moving.shape[1] < dimension:
         column = int(np.argmin(points.max(axis=0) > points.min(axis=0)))
         raise DataError(f"x column {column} is constant, so its differential entropy is minus infinity; leave it out")

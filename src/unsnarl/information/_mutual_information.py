@@ -12,7 +12,7 @@ from jaxtyping import Shaped
 from unsnarl.arrays import check_choice, check_range, check_same_length, to_numpy
 from unsnarl.errors import DataError
 from unsnarl.information._categories import category_columns, row_codes
-from unsnarl.information._continuous import as_points, check_neighbors, condition
+from unsnarl.information._continuous import as_points, check_neighbors, condition, generator
 from unsnarl.information._discrete import count_information
 from unsnarl.information._reliability import EstimatorWarning
 from unsnarl.information._units import nats_per_unit
@@ -112,7 +112,7 @@ def _of_points(x: Any, y: Any, estimator: str, n_neighbors: int, standardize: bo
     from unsnarl.information._ksg import ksg_information
 
     check_neighbors(n_neighbors, n)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     variables = [
         condition(values, name, standardize=standardize, jitter=jitter, rng=rng)
         for values, name in zip(points, ("x", "y"), strict=True)
@@ -144,7 +144,7 @@ def _of_labels(
         name,
         standardize=standardize and points.shape[1] > 1,
         jitter=jitter,
-        rng=np.random.default_rng(seed),
+        rng=generator(seed),
     )
     return ross_information(points, row_codes(codes)[0], int(n_neighbors), label_name)
 
@@ -218,7 +218,7 @@ def shuffled_baseline(
     (0.2, True)
     """
     check_range(repeats, "repeats", low=2, integer=True)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     if not hasattr(y, "iloc"):
         y = to_numpy(y, "y")
     estimates = []

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Num
 from unsnarl.arrays import as_matrix, check_choice, check_range, check_same_length
 from unsnarl.errors import DataError, OptionError
 from unsnarl.information._categories import Codes, Levels, category_columns
-from unsnarl.information._continuous import Points, as_points, check_neighbors, condition, varies
+from unsnarl.information._continuous import Points, as_points, check_neighbors, condition, generator, varies
 from unsnarl.information._digamma import digamma_table
 from unsnarl.information._discrete import entropies_of_codes
 from unsnarl.information._mutual_information import ESTIMATORS, Estimator, which_is_discrete
@@ -77,7 +77,7 @@ def pairwise_mutual_information(
     if y is not None:
         y = as_matrix(y, "y")
         check_same_length(x=x, y=y)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     if estimator in ("plugin", "miller-madow"):
         information = _from_counts(x, y, estimator)
     elif estimator == "gaussian":

@@ -10,7 +10,7 @@ from jaxtyping import Num
 
 from unsnarl.arrays import as_matrix, check_choice, check_range
 from unsnarl.information._categories import category_columns
-from unsnarl.information._continuous import as_points, check_neighbors, condition, varies
+from unsnarl.information._continuous import as_points, check_neighbors, condition, generator, varies
 from unsnarl.information._discrete import entropies_of_codes, entropy_of_rows
 from unsnarl.information._reliability import warn_if_sparse_table
 from unsnarl.information._units import nats_per_unit
@@ -71,7 +71,7 @@ def total_correlation(
     check_neighbors(n_neighbors, len(points))
     from unsnarl.information._ksg import ksg_information
 
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     points = condition(points, "x", standardize=standardize, jitter=jitter, rng=rng)
     columns = np.split(points, points.shape[1], axis=1) if points.shape[1] else []
     return ksg_information(columns, int(n_neighbors), second=estimator == "ksg2") / unit

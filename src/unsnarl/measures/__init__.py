@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 from unsnarl.lazy import attach
 
 if TYPE_CHECKING:
-    from unsnarl.measures._beta_vae import beta_vae_score
-    from unsnarl.measures._factor_vae import factor_vae_score
-    from unsnarl.measures._gap import mutual_information_gap
-    from unsnarl.measures._infomec import infomec
-    from unsnarl.measures._irs import irs
-    from unsnarl.measures._modularity import modularity_explicitness
-    from unsnarl.measures._scores import Score, Scores, half_sample_intervals
-    from unsnarl.measures._shared_value import simulator_sampler
+    from unsnarl.measures._beta_vae import beta_vae_score as beta_vae_score
+    from unsnarl.measures._factor_vae import factor_vae_score as factor_vae_score
+    from unsnarl.measures._gap import mutual_information_gap as mutual_information_gap
+    from unsnarl.measures._infomec import infomec as infomec
+    from unsnarl.measures._irs import irs as irs
+    from unsnarl.measures._modularity import modularity_explicitness as modularity_explicitness
+    from unsnarl.measures._scores import Score as Score
+    from unsnarl.measures._scores import Scores as Scores
+    from unsnarl.measures._scores import half_sample_intervals as half_sample_intervals
+    from unsnarl.measures._shared_value import simulator_sampler as simulator_sampler
 
 __getattr__, __dir__, __all__ = attach(
     __name__,

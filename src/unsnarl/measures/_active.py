@@ -42,7 +42,7 @@ KINDS = ("active", "mixed", "passive")
 SUBSETS = ("full", "active", "mixed", "passive", "active+mixed", "active+passive", "mixed+passive")
 
 Posterior = Float[np.ndarray, "n latent"]
-Latents = Int[np.ndarray, " chosen"]
+Latents = Int[np.ndarray, " _"]
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -1,4 +1,4 @@
-"""BetaVAE score: can a linear classifier see from code differences which factor was fixed?
+"""BetaVAE score: how well a linear classifier sees from code differences which factor was fixed.
 
 Higgins et al. 2017, "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework", Section 3,
 in the form of Locatello et al. 2019 (`disentanglement_lib`).

@@ -1,13 +1,16 @@
 """Gradient-boosted trees with exact splits, made for many targets over the same columns.
 
 The same model as scikit-learn's `GradientBoostingClassifier` and `GradientBoostingRegressor` with default settings
-(Friedman 2001, "Greedy function approximation", Algorithms 1, 5 and 6): depth-3 regression trees on the negative gradient,
-leaf values by one Newton step, the log prior or the mean to begin with. Splits are the exact ones, found by a bound:
+(Friedman 2001, "Greedy function approximation", Algorithms 2, 5 and 6): depth-3 regression trees on the negative
+gradient, leaf values by one Newton step, the log prior or the mean to begin with. Splits are the exact ones, found by
+a bound:
 
 1. Each column is sorted once and cut into at most 128 bins; a bin is one distinct value where there are few of them.
-2. In a node, one pass over the rows adds the gradients up in each bin, positive and negative ones apart, as 64-bit integers
+2. In a node, one pass over the rows adds the gradients up in each bin, positive and negative ones apart, as 64-bit
+integers
    (so sums do not depend on order, and the larger child is the parent minus the smaller one without any rounding).
-3. Between bins the gain of a split is then known. Inside a bin, the gradient sum can rise at most by the positive part and
+3. Between bins the gain of a split is then known. Inside a bin, the gradient sum can rise at most by the positive part
+and
    fall at most by the negative part, which bounds the gain there. Only bins whose bound exceeds the best gain known are
    walked value by value, so no split is ever missed and few rows are visited twice.
 """
@@ -17,15 +20,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
-import numba
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt16
 from numba import njit
 
 from unsnarl.arrays import as_matrix, as_vector, check_choice, check_finite, check_range, check_same_length
 from unsnarl.errors import DataError, NotFittedError
+from unsnarl.information._threads import thread_count
 
 MOST_BINS = 128
 _BLOCK_BINS = 2048  # histogram bins filled in one sweep over the rows; their sums stay in the first-level cache
@@ -86,7 +90,7 @@ class Columns(NamedTuple):
 
 
 class _Trees(NamedTuple):
-    """What growing fills in, for each tree of a stage; nodes are numbered as in a heap (children 2 i + 1 and 2 i + 2)."""
+    """What growing fills in, for each tree of a stage; the children of node i are 2 i + 1 and 2 i + 2."""
 
     feature: np.ndarray  # column that splits each inner node or -1, shape (trees, 2**depth - 1)
     cut: np.ndarray  # its threshold
@@ -171,7 +175,7 @@ def _fill_entries(columns):
 
 @_jit
 def _gradients(raw, targets, first, classifies, begin, end, out):
-    """Negative gradients of targets begin..end-1: residuals, or label minus probability (Friedman 2001, eqs. 29 and 37)."""
+    """Negative gradients of targets begin..end-1: residuals, or label minus probability."""
     n = raw.shape[1]
     for t in range(begin, end):
         a, b = first[t], first[t + 1]
@@ -235,7 +239,7 @@ def _fill_children(columns, signed, rows, start, end, sums, counts, rest_sums, r
 
 @_jit
 def _gain(left, count, total, size, mean, weight):
-    """Between-children sum of squares over `size`, times a constant; the same number for a split and its mirror image."""
+    """Squares between the children over the node's size; the very same number for a split and its mirror image."""
     if 2 * count > size:
         left, count = total - left, size - count
     elif 2 * count == size:
@@ -255,7 +259,7 @@ def _mix(x):
 
 @_jit
 def _preferred(key, column, other):
-    """Which of two columns that split equally well is taken: the lower one if key is 0, else a random order of columns."""
+    """Whether `column` is taken when both split equally well: the lower one if key is 0, else in random order."""
     if key == 0:
         return column < other
     return _mix(key ^ np.uint64(column)) < _mix(key ^ np.uint64(other))
@@ -397,7 +401,8 @@ def _as_integers(gradient, signed):
 def _grow(begin, end, gradients, raws, newton, keys, rate, depth, columns, trees, work):
     """Trees begin..end-1 of a stage, each on its gradient; adds the shrunken leaf values to `raws`.
 
-    newton: for each tree (classes - 1) / classes, the factor of the Newton step; 1 for two classes; 0 for the mean residual.
+    newton: for each tree (classes - 1) / classes, the factor of the Newton step; 1 for two classes; 0 for the mean
+    residual.
     keys: for each tree, what chooses among equally good splits, see `_preferred`.
     """
     values = columns.values
@@ -559,7 +564,8 @@ def boost(
         stages: boosting stages; each grows one tree, or one a class where there are more than two.
         depth: depth of each tree, 1 to 10.
         learning_rate: factor on each tree.
-        seed: orders the columns anew in each node, which decides between splits that are equally good; lowest column when None.
+        seed: orders the columns anew in each node, which decides between splits that are equally good; lowest column
+            when None.
         threads: threads that grow trees; numba's setting (NUMBA_NUM_THREADS) when None.
         progress: called as progress(stages done, stages) after each stage.
 
@@ -591,14 +597,14 @@ def boost(
         _grow(*span, gradient, raw, newton, keys[stage], learning_rate, depth, columns, grown, work)
         idle.append(work)
 
-    workers = max(1, min(threads or numba.config.NUMBA_NUM_THREADS, count))
+    workers = max(1, min(threads or thread_count(), count))
     target_spans, tree_spans = _spans(len(targets), workers), _spans(count, 4 * workers if workers > 1 else 1)
     with ThreadPoolExecutor(workers) as pool:
         # the kernels release the interpreter lock; a pool of ours needs no particular numba threading layer
         run = pool.map if workers > 1 else map
         for stage in range(stages):
             list(run(find_gradients, target_spans))
-            list(run(lambda span, stage=stage: grow(stage, span), tree_spans))
+            list(run(partial(grow, stage), tree_spans))
             if progress is not None:
                 progress(stage + 1, stages)
     fitted = []
@@ -646,19 +652,20 @@ def _spans(count: int, parts: int) -> list[tuple[int, int]]:
 class BoostedTrees:
     """Gradient boosting with exact splits, equal to scikit-learn's default ensembles.
 
-    On continuous columns `feature_importances_`, `predict` and `predict_proba` agree with `GradientBoostingClassifier()` and
-    `GradientBoostingRegressor()` to rounding, for any `random_state` of theirs, as long as the best split of every node is
-    unique. Where several columns split a node equally well (copies of a column, integer codes, nodes of a few rows, which
-    any hundred trees of depth 3 have), scikit-learn takes one at random; here it is the lowest column, or one at random when
-    `seed` is given, and always the lowest threshold. Row order does not matter.
+    On continuous columns `feature_importances_`, `predict` and `predict_proba` agree with
+    `GradientBoostingClassifier()` and `GradientBoostingRegressor()` to rounding, for any `random_state` of theirs, as
+    long as the best split of every node is unique. Where several columns split a node equally well (copies of a
+    column, integer codes, nodes of a few rows, which any hundred trees of depth 3 have), scikit-learn takes one at
+    random; here it is the lowest column, or one at random when `seed` is given, and always the lowest threshold. Row
+    order does not matter.
 
     Args:
         kind: "classifier" (log loss) or "regressor" (squared error).
         stages: boosting stages; a stage grows one tree, or one a class where there are more than two.
         depth: depth of the trees, 1 to 10.
         learning_rate: factor on each tree.
-        seed: decides between equally good splits; the lowest column wins when None. Lowest-first favours early columns in
-            `feature_importances_` by up to 0.01 or so, a seed favours none.
+        seed: decides between equally good splits; the lowest column wins when None. Lowest-first favours early columns
+            in `feature_importances_` by up to 0.01 or so, a seed favours none.
         threads: threads that grow the trees of a stage; numba's setting when None.
         progress: called as progress(stages done, stages) after each stage.
 
@@ -668,8 +675,8 @@ class BoostedTrees:
         classes_: sorted class labels (classifier).
         ensemble_: the trees.
 
-    Cost: see `boost`. Columns are rounded to single precision, and values no more than 1e-7 apart are not separated, both as
-    in scikit-learn: rescale columns whose whole range is that small.
+    Cost: see `boost`. Columns are rounded to single precision, and values no more than 1e-7 apart are not separated,
+    both as in scikit-learn: rescale columns whose whole range is that small.
 
     Examples:
         >>> x = np.random.default_rng(0).normal(size=(200, 3))

@@ -12,7 +12,7 @@ from unsnarl.data import FactorTable
 from unsnarl.errors import DataError
 from unsnarl.measures._explicitness import in_threads
 
-Rows = Int[np.ndarray, " rows"]
+Rows = Int[np.ndarray, " _"]
 Entry = tuple[str, str, str, float]
 _FEWEST = 20
 
@@ -34,7 +34,7 @@ def split_rows(n: int, train_size: int, test_size: int, seed: int) -> tuple[Rows
 
 def accuracies(
     representations: Mapping[str, Float[np.ndarray, "n latent"]],
-    subsets: Mapping[str, Int[np.ndarray, " chosen"]],
+    subsets: Mapping[str, Rows],
     table: FactorTable,
     predictors: Sequence[str],
     train: Rows,
@@ -95,7 +95,7 @@ def _test_accuracy(
     return np.array(in_threads(accuracy, labels.shape[1]))
 
 
-def _classifier(predictor: str, y: Int[np.ndarray, " rows"]) -> Any:
+def _classifier(predictor: str, y: Rows) -> Any:
     """The published predictors: ten penalties by 5-fold cross-validation, or 100 stages of depth-3 trees.
 
     Folds are stratified where the published ones are consecutive rows, so that each value is in each fold; values with

@@ -33,14 +33,14 @@ def standardized(codes: Codes) -> Float[np.ndarray, "n latent"]:
     return out
 
 
-def one_hot(codes: Codes) -> sparse.csr_matrix:
-    """Indicators of every value of every latent, shape (n, values in all)."""
+def one_hot(codes: Codes) -> Any:
+    """Indicators of every value of every latent as a sparse matrix of shape (n, values in all)."""
     from sklearn.preprocessing import OneHotEncoder
 
     return OneHotEncoder().fit_transform(codes)
 
 
-def explained_information(inputs: Float[np.ndarray, "n feature"] | sparse.csr_matrix, labels: Labels) -> np.ndarray:
+def explained_information(inputs: Any, labels: Labels) -> np.ndarray:
     """(h0 - h) / h0 of each discrete factor, h from `log_loss_of_probe`; shape (factor,).
 
     h0 needs no fit. The probe's class weights are n / (C n_c), so on zeros, with equal logits, the gradient of the

@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from unsnarl.arrays import check_choice, check_range
-from unsnarl.data import FactorTable
 from unsnarl.errors import DataError
 from unsnarl.information import EstimatorWarning, column_entropies, pairwise_mutual_information
 from unsnarl.measures._explicitness import (
@@ -26,6 +25,7 @@ from unsnarl.measures._explicitness import (
     standardized,
 )
 from unsnarl.measures._inputs import (
+    ROUNDING,
     Codes,
     Labels,
     Rows,
@@ -40,6 +40,9 @@ Statistic = Literal["ratio", "gap"]
 Variant = Literal["published", "training-log"]
 _VARIANTS: dict[str, tuple[int, float]] = {"published": (10, 20.0), "training-log": (3, 8.0)}
 _FEW = 1000
+_TIE_BREAK = (
+    1e-10  # standard deviations of noise, as in scikit-learn: without it, codes that take few values tell nothing
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class _Settings:
     statistic: str
     probe: str
     variant: str
+    seed: int
 
 
 def infomec(
@@ -85,8 +89,8 @@ def infomec(
     I by the neighbour estimator of Ross (2014) on standardised latents, never by bins; a latent is active when its range
     exceeds the largest range / 20; the classifier sees standardised codes.
 
-    What differs from the published code: scikit-learn's mutual_info_classif adds random noise of 1e-10 to break ties, this
-    adds none; a constant latent has NMI 0 instead of noise; active latents (factors) that share no information with
+    What differs from the published code: the noise of 1e-10 standard deviations that breaks ties in scikit-learn's
+    mutual_info_classif is drawn from `seed`; a constant latent has NMI 0 instead of what the noise gives; active latents (factors) that share no information with
     anything are left out of the mean, with a warning, where the published mean is nan. Inputs are computed in float64. The
     classifier's stopping rule is that of the installed scikit-learn: before version 1.4 it was applied to the summed
     instead of the mean loss, so values of InfoE from older ones are up to about 0.001 higher for factors read perfectly.
@@ -107,7 +111,7 @@ def infomec(
         factor_bins: cut continuous factors into this many equally filled bins instead of refusing them (the normalisation
             by H(s) has no meaning for a continuous factor).
         bootstrap: half samples for 95% intervals; 0 computes none. Each costs about half as much as the scores.
-        seed: seed of the halves.
+        seed: seed of the halves and of the noise that breaks ties.
 
     Returns:
         `.modularity`, `.explicitness`, `.compactness`; `.nmi` of shape (factor, latent), as the published function has it
@@ -133,7 +137,7 @@ def infomec(
     Examples:
         >>> factors = np.random.default_rng(0).integers(4, size=(2000, 3))
         >>> infomec(factors[:, [0, 1, 2, 2]], factors)
-        infomec(modularity=0.9..., explicitness=1.000, compactness=0.8...)
+        infomec(modularity=0.99..., explicitness=1.000, compactness=0.77...)
     """
     check_choice(statistic, ("ratio", "gap"), "statistic")
     check_choice(probe, PROBES, "probe")
@@ -154,6 +158,7 @@ def infomec(
         statistic=statistic,
         probe=probe,
         variant=variant,
+        seed=seed,
     )
     labels = table.indices
     found = _estimate(matrix, labels, targets, settings)
@@ -224,9 +229,17 @@ def _normalized_information(codes: Codes, labels: Labels, settings: _Settings) -
         information = pairwise_mutual_information(codes, labels, estimator="plugin")
     else:
         information = pairwise_mutual_information(
-            standardized(codes), labels, estimator="ross", n_neighbors=settings.n_neighbors, clip=True
+            standardized(codes),
+            labels,
+            estimator="ross",
+            n_neighbors=settings.n_neighbors,
+            clip=True,
+            jitter=_TIE_BREAK,
+            seed=settings.seed,
         )
-    return information.T / entropy[:, None]
+    nmi = information.T / entropy[:, None]
+    nmi[nmi < ROUNDING] = 0.0
+    return nmi
 
 
 def _active(codes: Codes, settings: _Settings) -> Bool[np.ndarray, " latent"]:

@@ -18,6 +18,9 @@ Codes = Num[np.ndarray, "n latent"]
 Labels = Int[np.ndarray, "n factor"]
 Rows = Int[np.ndarray, " chosen"]
 
+ROUNDING = 1e-12
+"""Information below this many nats is what rounding leaves of zero; ratios of it would be noise."""
+
 
 def read_inputs(codes: Any, factors: Any, kinds: Any = None) -> tuple[Codes, FactorTable]:
     """Codes as a finite matrix and factors as a table with the same number of rows.
@@ -29,6 +32,14 @@ def read_inputs(codes: Any, factors: Any, kinds: Any = None) -> tuple[Codes, Fac
     table = FactorTable.of(factors, kinds=kinds)
     check_same_length(codes=matrix, factors=table)
     table.require_varying()
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = matrix.std(axis=0, dtype=np.float64)
+    beyond = varying(matrix) & ~(np.isfinite(spread) & (spread > 0))
+    if beyond.any():
+        raise DataError(
+            f"latent {int(beyond.argmax())} of codes has values too large or too small for their variance in float64; "
+            "rescale the codes"
+        )
     return matrix, table
 
 

@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from unsnarl.arrays import check_range
-from unsnarl.errors import DataError
+from unsnarl.errors import DataError, OptionError
 from unsnarl.information import pairwise_mutual_information
 from unsnarl.measures._explicitness import in_threads
 from unsnarl.measures._gap import code_categories
-from unsnarl.measures._inputs import Codes, Labels, Rows, as_categories, half_intervals, read_inputs, varying
+from unsnarl.measures._inputs import ROUNDING, Codes, Labels, Rows, as_categories, half_intervals, read_inputs, varying
 from unsnarl.measures._scores import Scores
 
 
@@ -33,7 +33,7 @@ def modularity_explicitness(
     bootstrap: int = 0,
     seed: int = 0,
 ) -> Scores:
-    """Does each latent tell of one factor, and can a linear classifier read every factor? (Ridgeway and Mozer 2018)
+    """Whether each latent tells of one factor, and a linear classifier reads every factor (Ridgeway and Mozer 2018).
 
     - modularity: with m_ji = I(s_i; z_j) and k the factor with the largest, the mean over latents of
       1 - sum_{i != k} m_ji^2 / (m_jk^2 (factors - 1)) (their Equations 2 and 3);
@@ -126,7 +126,7 @@ def _modularity(information: Float[np.ndarray, "latent factor"]) -> Float[np.nda
         return np.full(len(information), math.nan)
     squared = information**2
     largest = squared.max(axis=1)
-    informed = largest > 0
+    informed = largest > ROUNDING**2
     rest = squared.sum(axis=1) - largest
     deviation = np.divide(rest, largest * (information.shape[1] - 1), out=np.ones_like(rest), where=informed)
     return 1.0 - deviation
@@ -134,7 +134,10 @@ def _modularity(information: Float[np.ndarray, "latent factor"]) -> Float[np.nda
 
 def _split(n: int, train_fraction: float, seed: int) -> tuple[Rows, Rows]:
     count = round(n * train_fraction)
-    check_range(count, f"train_fraction={train_fraction:g} of {n:,} rows,", low=1, high=n - 1)
+    if not 0 < count < n:
+        raise OptionError(
+            f"train_fraction={train_fraction:g} leaves no row of {n:,} to {'test on' if count else 'learn from'}"
+        )
     order = np.random.default_rng(seed).permutation(n)
     return np.sort(order[:count]), np.sort(order[count:])
 

@@ -79,9 +79,11 @@ class Score(float):
         return f"Score({text} [{self.low:.3f}, {self.high:.3f}])" if self.interval else f"Score({text})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Scores(Mapping[str, float]):
     """Several numbers of one measure: a mapping from name to `Score`, with attribute access to all that is in it.
+
+    Two of them are equal when their numbers are, as any mappings.
 
     Args:
         values_: name -> number, the headline first.

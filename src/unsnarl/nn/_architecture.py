@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from unsnarl.arrays import check_choice
+from unsnarl.arrays import check_choice, check_range
+from unsnarl.errors import OptionError
 from unsnarl.nn._conv import ConvDecoder, ConvEncoder, StyleDecoder
 from unsnarl.nn._dense import DenseDecoder, DenseEncoder
 
@@ -34,8 +35,15 @@ class Architecture:
     def __post_init__(self) -> None:
         check_choice(self.kind, ("conv", "dense"), "kind")
         check_choice(self.decoder, ("style", "plain"), "decoder")
-        object.__setattr__(self, "widths", tuple(self.widths))
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        check_range(self.depth, "depth", low=1, integer=True)
+        object.__setattr__(self, "depth", int(self.depth))
+        for name in ("widths", "hidden"):
+            sizes = tuple(getattr(self, name))
+            if not sizes and (name, self.kind) != ("widths", "dense"):
+                raise OptionError(f"{name} is empty; give at least one width")
+            for size in sizes:
+                check_range(size, f"a width in {name}", low=1, integer=True)
+            object.__setattr__(self, name, tuple(int(size) for size in sizes))
 
     def encoder(self, shape: Sequence[int], out_size: int) -> ConvEncoder | DenseEncoder:
         """An encoder of observations of `shape` into `out_size` numbers."""

@@ -26,15 +26,22 @@ def lowest_map(shape: Sequence[int], widths: Sequence[int]) -> tuple[int, int]:
     """Height and width of the map below the last octave.
 
     Raises:
-        OptionError: the image cannot be halved that often.
+        OptionError: no image, or one that cannot be halved that often down to a map of two pixels or more (over a
+            single one, instance normalisation has nothing to normalise).
     """
     factor = 2 ** len(widths)
-    if len(shape) != 3 or shape[1] % factor or shape[2] % factor:
+    if len(shape) != 3:
         raise OptionError(
-            f"images of shape {tuple(shape)} (channels, height, width) cannot be halved {len(widths)} times; "
-            f"height and width must be multiples of {factor}: give fewer widths or pad the images"
+            f"convolutions need images (channels, height, width), but one observation has shape {tuple(shape)}; "
+            "take a network of kind 'dense'"
         )
-    return shape[1] // factor, shape[2] // factor
+    height, width = shape[1] // factor, shape[2] // factor
+    if shape[1] % factor or shape[2] % factor or height * width < 2:
+        raise OptionError(
+            f"images of shape {tuple(shape)} (channels, height, width) cannot be halved {len(widths)} times; height and "
+            f"width must be multiples of {factor}, and one of them larger: give fewer widths or pad the images"
+        )
+    return height, width
 
 
 class ConvEncoder(nn.Module):

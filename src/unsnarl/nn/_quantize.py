@@ -42,6 +42,7 @@ class ScalarQuantizer(nn.Module):
         super().__init__()
         check_range(latents, "latents", low=1, integer=True)
         check_range(levels, "levels", low=2, integer=True)
+        latents, levels = int(latents), int(levels)
         values = torch.linspace(-0.5, 0.5, levels).expand(1 if shared else latents, levels).clone()
         self.values = nn.Parameter(values, requires_grad=learned)
         self.latents, self.levels = latents, levels
@@ -64,7 +65,7 @@ class ScalarQuantizer(nn.Module):
 
     def ordered_levels(self, latent: int, most: int) -> Int[np.ndarray, " level"]:
         """Level indices of a latent in the order of their values, evenly thinned to at most `most`."""
-        order = self.codebook[latent].detach().argsort().numpy()
+        order = self.codebook[latent].detach().argsort().cpu().numpy()
         return order[np.unique(np.linspace(0, self.levels - 1, min(most, self.levels)).round().astype(int))]
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Float[Tensor, "n latent"]:
@@ -81,10 +82,13 @@ class VectorQuantizer(nn.Module):
 
     def __init__(self, latents: int, entries: int = 512, size: int = 64):
         super().__init__()
+        check_range(latents, "latents", low=1, integer=True)
         check_range(entries, "entries", low=2, integer=True)
+        check_range(size, "size", low=1, integer=True)
+        latents, entries, size = int(latents), int(entries), int(size)
         limit = (3.0 / size) ** 0.5
         self.vectors = nn.Parameter(torch.empty(entries, size).uniform_(-limit, limit))
-        self.latents, self.size = latents, size
+        self.latents, self.levels, self.size = latents, entries, size
 
     def forward(self, continuous: Float[Tensor, "batch latent*size"]) -> Quantized:
         """Snap each latent's vector to its nearest entry (Euclidean)."""

@@ -22,6 +22,10 @@ RULE = (
     "Each claim pits a system against its tuned baseline on the same data with the same budget, paired over seeds. It "
     "holds only when the interval of the gain lies beyond the minimum effect that was stated beforehand."
 )
+CAPTION = (
+    "Each line is a seed, each thick stroke a mean. At the right the mean gain with its 95% interval; the dashed line is the "
+    "minimum effect."
+)
 PICTURES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -55,7 +59,6 @@ def write_claim_page(record: Mapping[str, Any], to: Any, *, image: Any = None, a
     facts = [(k, v) for k, v in (("date", record.get("date")), ("machine", record.get("machine"))) if v]
     facts = [(name, _plain(value)) for name, value in facts]
     facts += [(str(k), str(v)) for k, v in dict(record.get("versions") or {}).items()]
-    facts += [(str(k), _plain(v)) for k, v in dict(record.get("settings") or {}).items()]
     return write_page(
         "claim.html",
         target,
@@ -68,6 +71,8 @@ def write_claim_page(record: Mapping[str, Any], to: Any, *, image: Any = None, a
         rows=[_row_content(row) for row in rows],
         notes=_paragraphs(record.get("notes")),
         facts=facts,
+        settings=[(str(k), _plain(v)) for k, v in dict(record.get("settings") or {}).items()],
+        tuning=[_tuning(entry) for entry in record.get("tuning") or []],
     )
 
 
@@ -97,7 +102,7 @@ def claims_index(records: Iterable[Mapping[str, Any]], to: Any) -> Path:
                 "link": f"{slug}.html" if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", slug) else "",
                 "verdict": _verdict(record, rows),
                 "lines": [
-                    f"{r.metric}: {r.gain(r.mean)}"
+                    f"gain in {r.metric} {r.gain(r.mean)}"
                     + (f" [{r.gain(r.low)}, {r.gain(r.high)}]" if r.has_interval else "")
                     for r in central or rows
                 ],
@@ -165,6 +170,8 @@ def _row_content(row: ClaimRow) -> dict[str, Any]:
         "name": row.name,
         "metric": row.metric,
         "verdict": row.verdict,
+        "beside": row.role not in DECIDING,
+        "arms": (row.baseline_name, row.system_name),
         "sentence": row.sentence(),
         "better": "higher is better" if row.higher_is_better else "lower is better",
         "minimum": row.gain(row.minimum_effect),
@@ -174,13 +181,23 @@ def _row_content(row: ClaimRow) -> dict[str, Any]:
         ],
         "means": [number(means[0]), number(means[1]), row.gain(row.mean)],
         "interval": f"[{row.gain(row.low)}, {row.gain(row.high)}]" if row.has_interval else "no interval",
-        "picture": picture(lambda width, look: _pairs.draw(row, width, look), _pairs.describe(row)) if drawn else None,
+        "picture": picture(lambda width: _pairs.draw(row, width), _pairs.describe(row), CAPTION) if drawn else None,
     }
 
 
 def _paragraphs(notes: Any) -> list[str]:
     lines = [notes] if isinstance(notes, str) else [str(n) for n in notes or []]
-    return [part.strip() for line in lines for part in line.split("\n\n") if part.strip()]
+    return [part.strip() for line in lines for part in line.split("\n") if part.strip()]
+
+
+def _tuning(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """What was chosen for an arm, and out of how many."""
+    chosen = _plain(entry.get("chosen")) if entry.get("chosen") else "nothing: no setting gave a number"
+    tried, seeds = len(entry.get("tried") or []), len(entry.get("seeds") or [])
+    how = (
+        f", the best of {tried:,} setting{'s' if tried != 1 else ''} on {seeds:,} other seed{'s' if seeds != 1 else ''}"
+    )
+    return str(entry.get("arm", "")), chosen + (how if tried else "")
 
 
 def _plain(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from unsnarl.errors import DataError
 from unsnarl.report._style import PAGE_WIDTH, drawing, new_figure, number, short
@@ -69,8 +69,8 @@ def training_curves(
     if not names:
         raise DataError("history has no numeric column with at least two finite values")
     names = names[:MOST_PANELS]
-    side_by_side = min(len(names), columns or max(1, int(width // 2.2)))
-    rows = math.ceil(len(names) / side_by_side)
+    rows = math.ceil(len(names) / (columns or max(1, int(width // 2.2))))
+    side_by_side = min(columns or len(names), math.ceil(len(names) / rows))  # 4 panels as 2 x 2, not 3 + 1
     panel_height = 1.75 if side_by_side > 1 else 1.6
     with drawing(look) as colours:
         figure = new_figure(width, rows * panel_height + 0.1)
@@ -96,7 +96,7 @@ def training_curves(
                 axes.plot(step, smooth, color=colours.accent, linewidth=1.8)
             if value.min() > 0 and value.max() > 100 * value.min():
                 axes.set_yscale("log")
-                axes.yaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+                axes.yaxis.set_minor_locator(NullLocator())
             else:
                 axes.yaxis.set_major_locator(MaxNLocator(4))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.4g}".replace("-", "−")))
@@ -104,7 +104,7 @@ def training_curves(
             axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
             axes.yaxis.grid(True)
             axes.spines["left"].set_visible(False)
-            axes.tick_params(length=0)
+            axes.tick_params(which="both", length=0)
             axes.set_title(short(name, 26), parse_math=False)
             axes.set_title(number(float(value[-1])), loc="right", color=colours.muted, weight="normal")
         for axes in grid[-1]:

@@ -142,7 +142,11 @@ def reconstruction_grid(model: Any, observations: Any, *, cell: float = 0.75, lo
     inputs, outputs = reconstruction(model, observations)
     gap, gain, _ = differences(inputs, outputs)
     n = len(inputs)
-    rows = [("input", inputs), ("output", outputs), (f"difference, {gain:.3g} times brighter", gap)]
+    rows = [
+        ("input", inputs),
+        ("output", outputs),
+        (f"difference, {gain:.3g} times brighter" if gain > 1 else "difference", gap),
+    ]
     return _rows_of_sheets([(label, tile(pixels, n)) for label, pixels in rows], cell * n, look)
 
 

@@ -121,7 +121,7 @@ def heat_map(
     upright = max(map(len, column_names)) > 5 or columns > 10
     top = (0.2 + 0.07 * max(map(len, column_names)) if upright else 0.3) + (0.3 if title else 0.05)
     note = arranged.sentence() if arranged.left_out else ""
-    bottom = 0.3 if note else 0.1
+    bottom = 0.45 if note else 0.1
     cell_width = 0.46 if width is None else max((width - left - 0.1) / columns, 0.3)
     if width is None:
         cell_width = min(cell_width, max((4 * PAGE_WIDTH - left) / columns, 0.3))

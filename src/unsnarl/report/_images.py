@@ -84,8 +84,14 @@ def png_bytes(sheet: UInt8[np.ndarray, "height width channel"]) -> bytes:
 def differences(
     inputs: UInt8[np.ndarray, "n h w 3"], outputs: UInt8[np.ndarray, "n h w 3"]
 ) -> tuple[UInt8[np.ndarray, "n h w 3"], float, float]:
-    """|input - output| brightened until the largest is white, the factor it was brightened by, and the mean in [0, 1]."""
-    gap = np.abs(inputs.astype(np.int16) - outputs.astype(np.int16))
-    largest = int(gap.max()) if gap.size else 0
-    gain = min(255 / largest, 64.0) if largest else 1.0
-    return np.rint(gap * gain).clip(0, 255).astype(np.uint8), gain, float(gap.mean()) / 255
+    """|input - output| in grey (mean of the channels) brightened until the largest is white, by how much, and the mean.
+
+    Returns:
+        The differences as images, the factor they were brightened by (at most 10, so that noise does not look like an
+        error), and their mean in [0, 1].
+    """
+    gap = np.abs(inputs.astype(np.int16) - outputs.astype(np.int16)).mean(axis=3, keepdims=True)
+    largest = float(gap.max()) if gap.size else 0.0
+    gain = min(255 / largest, 10.0) if largest else 1.0
+    grey = np.rint(gap * gain).clip(0, 255).astype(np.uint8)
+    return np.repeat(grey, 3, axis=3), gain, float(gap.mean()) / 255

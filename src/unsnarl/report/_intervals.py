@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from unsnarl.errors import DataError
@@ -42,17 +43,17 @@ def interval_plot(scores: Any, *, title: str | None = None, width: float = PAGE_
     if not drawn:
         raise DataError("scores has no finite value to draw")
     stacked = width < STACKED_BELOW
-    names = [short(row.label, 44 if stacked else 34) for row in drawn]
+    names = [short(row.label, 32 if stacked else 40) for row in drawn]
     values = [f"{number(row.value)} {row.interval}".rstrip() for row in drawn]
     heads = [row.group if i == 0 or drawn[i - 1].group != row.group else "" for i, row in enumerate(drawn)]
-    row_height = 0.42 if stacked else 0.3
+    row_height = 0.5 if stacked else 0.3
     y, level = [], 0.0
     head_at = []
     for head in heads:
         if head:
             head_at.append((level + row_height * 0.5, head))
             level += row_height
-        y.append(level + row_height * (0.68 if stacked else 0.5))
+        y.append(level + row_height * (0.74 if stacked else 0.5))
         level += row_height
     top, bottom = (0.35 if title else 0.06), 0.32
     left = 0.1 if stacked else 0.25 + 0.082 * max(map(len, names))
@@ -68,17 +69,21 @@ def interval_plot(scores: Any, *, title: str | None = None, width: float = PAGE_
         axes.spines["left"].set_visible(False)
         axes.spines["bottom"].set_visible(False)
         axes.tick_params(axis="x", length=0, pad=5)
-        axes.xaxis.grid(True, zorder=0)
+        axes.xaxis.grid(not stacked)  # stacked, it would run through the names
         if unit:
             axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "0.25", "0.5", "0.75", "1"])
         beside = axes.get_yaxis_transform()
         for row, at, name, text in zip(drawn, y, names, values, strict=True):
-            axes.plot([low, high], [at, at], color=colours.rule, linewidth=0.7, zorder=1)
+            axes.plot([low, high], [at, at], color=colours.rule, linewidth=0.9, zorder=1)
+            if stacked:
+                axes.plot(axes.get_xticks(), np.full(len(axes.get_xticks()), at), "|", color=colours.rule, markersize=5)
             if row.interval:
                 axes.plot([row.low, row.high], [at, at], color=colours.accent, linewidth=2.6, alpha=0.55, zorder=2)
+            if math.isfinite(row.chance):
+                axes.plot([row.chance], [at], "|", color=colours.second, markersize=9, markeredgewidth=1.8, zorder=3)
             axes.plot([row.value], [at], "o", color=colours.accent, markersize=6, zorder=3, clip_on=False)
             if stacked:
-                up = at - row_height * 0.42
+                up = at - row_height * 0.36
                 axes.text(0, up, name, transform=beside, va="center", ha="left", parse_math=False)
                 axes.text(1, up, text, transform=beside, va="center", ha="right", color=colours.muted, fontsize=8.5)
             else:
@@ -101,7 +106,7 @@ def drawable(rows: Sequence[ScoreRow]) -> tuple[list[ScoreRow], bool]:
 
 def limits(drawn: Sequence[ScoreRow], unit: bool) -> tuple[float, float]:
     """The ends of the axis: 0..1, widened where an interval reaches beyond."""
-    numbers = [n for row in drawn for n in (row.value, row.low, row.high) if math.isfinite(n)]
+    numbers = [n for row in drawn for n in (row.value, row.low, row.high, row.chance) if math.isfinite(n)]
     smallest, largest = min(numbers), max(numbers)
     if unit:
         return min(0.0, smallest), max(1.0, largest)

@@ -47,22 +47,23 @@ class Picture:
     caption: str = ""
 
 
-def picture(make: Callable[[float, str], Figure], alt: str, caption: str = "") -> Picture:
+def picture(make: Callable[[float], Figure], alt: str, caption: str = "") -> Picture:
     """Render a figure for phone and desktop, light and dark.
 
     Args:
-        make: draws the figure for a width in inches and a look.
+        make: draws the figure in the light theme's colours for a width in inches.
         alt: the picture in words.
         caption: a line under it.
     """
     sources = []
     for width, screen in ((PHONE_WIDTH, PHONE), (PAGE_WIDTH, "")):
-        for look, scheme in (("dark", DARK), ("light", "")):
-            figure = make(width, look)
-            inches = figure.get_size_inches()
-            text = _style.svg(figure).encode()
+        figure = make(width)
+        inches = figure.get_size_inches()
+        drawn = _style.svg(figure)
+        for text, scheme in ((_style.darkened(drawn), DARK), (drawn, "")):
             media = " and ".join(part for part in (screen, scheme) if part)
-            sources.append(Source(media, data_uri(text, "image/svg+xml"), round(96 * inches[0]), round(96 * inches[1])))
+            uri = data_uri(text.encode(), "image/svg+xml")
+            sources.append(Source(media, uri, round(96 * inches[0]), round(96 * inches[1])))
     return Picture(sources, alt, caption)
 
 

@@ -15,6 +15,8 @@ from unsnarl.claims._statistics import VERDICTS
 from unsnarl.errors import DataError
 from unsnarl.report._style import PAGE_WIDTH, drawing, new_figure, number, short
 
+PLAIN = ("system", "baseline", "constant")
+
 
 @dataclass(frozen=True)
 class ClaimRow:
@@ -32,6 +34,9 @@ class ClaimRow:
     low: float
     high: float
     verdict: str
+    system_name: str = "system"
+    baseline_name: str = "baseline"
+    role: str = "central"
 
     @classmethod
     def of(cls, row: Mapping[str, Any], place: str = "row") -> ClaimRow:
@@ -74,6 +79,9 @@ class ClaimRow:
             low=low,
             high=high,
             verdict=verdict,
+            system_name=str(row.get("system_arm") or "system"),
+            baseline_name=str(row.get("baseline_arm") or "baseline"),
+            role=str(row.get("role") or "central"),
         )
 
     @property
@@ -94,14 +102,14 @@ class ClaimRow:
         """What the row found, in words."""
         if not math.isfinite(self.mean):
             return f"The gain in {self.metric} could not be computed: no seed gave a number for both sides."
+        system, baseline = (f"the {n}" if n in PLAIN else n for n in (self.system_name, self.baseline_name))
+        start = f"The gain in {self.metric} of {system} over {baseline} is {self.gain(self.mean)}"
         many = len(self.seeds)
-        over = f"over {many:,} seeds" if many > 1 else "with one seed"
-        start = f"The system's gain in {self.metric} is {self.gain(self.mean)} {over}"
         missing = sum(not math.isfinite(s + b) for s, b in zip(self.system, self.baseline, strict=True))
         if missing:
-            return f"{start}, but {missing:,} of them gave no number, so nothing can be concluded."
+            return f"{start}, but {missing:,} of {many:,} seeds gave no number, so nothing can be concluded."
         if not self.has_interval:
-            return f"{start}; there is no interval, so nothing can be concluded."
+            return f"{start} with {many:,} seed{'s' if many > 1 else ''}; without an interval nothing can be concluded."
         asked = f"the minimum effect of {self.gain(self.minimum_effect)}"
         if self.low > self.minimum_effect:
             where = f"wholly above {asked}"
@@ -111,7 +119,7 @@ class ClaimRow:
             where = f"wholly above zero, with a mean that reaches {asked}"
         else:
             where = f"which reaches across {asked}"
-        return f"{start} (95% interval {self.interval}, {where})."
+        return f"{start} (mean of {many:,} seeds; 95% interval {self.interval}, {where})."
 
 
 def _one_number(value: Any) -> float:
@@ -150,10 +158,10 @@ def paired_plot(row: Mapping[str, Any], *, width: float = PAGE_WIDTH, look: str 
     return draw(ClaimRow.of(row), width, look)
 
 
-def draw(row: ClaimRow, width: float, look: str) -> Figure:
+def draw(row: ClaimRow, width: float, look: str = "light") -> Figure:
     """The picture of a checked `ClaimRow`."""
-    height = 2.7
-    left, middle, right, top, bottom = 0.55, 0.75, 0.15, 0.42, 0.45
+    height = 2.8
+    left, middle, right, top, bottom = 0.55, 0.75, 0.15, 0.5, 0.45
     usable = width - left - middle - right
     share = 0.58
     number_format = FuncFormatter(lambda v, _: f"{v:.4g}".replace("-", "−"))
@@ -181,10 +189,11 @@ def draw(row: ClaimRow, width: float, look: str) -> Figure:
                 mean, out = float(np.mean(finite)), 0.1 if at else -0.1
                 pairs.plot([at + out * 0.6, at + out * 1.8], [mean, mean], color=colour, linewidth=3)
         pairs.set_xlim(-0.35, 1.35)
-        pairs.set_xticks([0, 1], ["baseline", "system"])
+        names = [short(name, 14 if width < 5 else 26) for name in (row.baseline_name, row.system_name)]
+        pairs.set_xticks([0, 1], names, parse_math=False)
         pairs.tick_params(axis="x", labelcolor=colours.ink, pad=6)
         better = "higher is better" if row.higher_is_better else "lower is better"
-        pairs.set_title(short(row.metric, 30), parse_math=False, pad=12)
+        pairs.set_title(short(row.metric, 30), parse_math=False, pad=18)
         pairs.text(0, 1.03, better, transform=pairs.transAxes, fontsize=8, color=colours.muted, va="bottom")
 
         shown = [v for v in (0.0, row.minimum_effect, row.mean, row.low, row.high) if math.isfinite(v)]
@@ -202,7 +211,7 @@ def draw(row: ClaimRow, width: float, look: str) -> Figure:
         effect.plot([0], [row.mean], "o", color=colours.ink, markersize=7)
         if row.relative:
             effect.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g}%".replace("-", "−")))
-        effect.set_title("gain", pad=12)
+        effect.set_title("gain", pad=18)
         effect.text(
             0, 1.03, "shaded: the claim", transform=effect.transAxes, fontsize=8, color=colours.muted, va="bottom"
         )
@@ -211,4 +220,4 @@ def draw(row: ClaimRow, width: float, look: str) -> Figure:
 
 def describe(row: ClaimRow) -> str:
     """The picture in words."""
-    return f"Each seed as a line from the baseline to the system, and the mean gain beside it. {row.sentence()}"
+    return f"Each seed as a line from {row.baseline_name} to {row.system_name}, and the mean gain beside it. {row.sentence()}"

@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import math
 import platform
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -176,7 +177,9 @@ def _score_section(found: Collected) -> dict[str, Any]:
     rows = [
         {
             "head": row.group if i == 0 or found.rows[i - 1].group != row.group else "",
-            "label": row.label,
+            "score": row.score,
+            "origin": row.origin,
+            "chance": number(row.chance) if math.isfinite(row.chance) else "",
             "value": number(row.value) if math.isfinite(row.value) else "not defined",
             "interval": row.interval,
             "range": row.range,
@@ -187,14 +190,18 @@ def _score_section(found: Collected) -> dict[str, Any]:
     drawn, unit = _intervals.drawable(found.rows)
     shown: Picture | None = None
     if drawn:
-        bars = ", bars their 95% intervals" if any(row.interval for row in drawn) else ""
-        caption = f"Dots are the scores on all observations{bars}."
+        caption = "Dots are the scores on all observations"
+        caption += ", bars their 95% intervals" if any(row.interval for row in drawn) else ""
+        caption += ", upright strokes what codes with shuffled rows get" if any(row["chance"] for row in rows) else ""
+        caption += "."
+        if not any(row["interval"] for row in rows):
+            caption += " No intervals were computed; the option bootstrap of unsnarl.measure gives them."
         off_scale = sum(math.isfinite(row.value) for row in found.rows) - len(drawn)
         if unit and off_scale:
             what = "numbers on other scales" if off_scale > 1 else "number on another scale"
             caption += f" {off_scale} {what} than 0 to 1: see the table."
         shown = picture(
-            lambda width, look: _intervals.interval_plot(found, width=width, look=look),
+            lambda width: _intervals.interval_plot(found, width=width),
             _intervals.describe(found.rows),
             caption,
         )
@@ -203,8 +210,10 @@ def _score_section(found: Collected) -> dict[str, Any]:
         "rows": rows,
         "intervals": any(r["interval"] for r in rows),
         "ranges": any(r["range"] for r in rows),
+        "chances": any(r["chance"] for r in rows),
         "meanings": any(r["meaning"] for r in rows),
         "skipped": found.skipped,
+        "cautions": found.cautions,
     }
 
 
@@ -269,7 +278,8 @@ def _traversals(work: _Material, found: Collected | None) -> Any:
         alt = f"The model's output as latent {latent} alone runs from low to high" + (
             f"; its strongest factor is {notes[latent]}" if notes[latent] else ""
         )
-        strips.append(_strip(f"latent {latent}", traversal(work.model, image, latent), alt, note=notes[latent]))
+        name = f"latent {latent}" if matrix is None else str(matrix.index[latent])
+        strips.append(_strip(name, traversal(work.model, image, latent), alt, note=notes[latent]))
     sentence = "Each row is the model's output as one latent runs from low to high while the others stay as they are"
     if matrix is not None:
         sentence += "; beside its name, the factor it carries most"
@@ -309,7 +319,7 @@ def _training(work: _Material) -> Any:
     if not _curves.curve_columns(history)[1]:
         return "the history holds no number that was logged twice"
     return picture(
-        lambda width, look: _curves.training_curves(history, width=width, look=look),
+        lambda width: _curves.training_curves(history, width=width),
         _curves.describe(history),
         "At the right of each panel, the last value.",
     )
@@ -335,12 +345,12 @@ def _data_section(work: _Material) -> Any:
 def _factor_row(table: Any, name: str) -> dict[str, str]:
     if table.kinds[name] == "discrete":
         levels = [v.item() if hasattr(v, "item") else v for v in table.levels[name]]
-        texts = [f"{v:g}" if isinstance(v, float) else str(v) for v in levels]
+        texts = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in levels]
         listed = ", ".join(texts[:8]) + (f", … ({len(texts):,} values)" if len(texts) > 8 else "")
     else:
         column = table.column(name)
         listed = f"{number(float(np.nanmin(column)))} to {number(float(np.nanmax(column)))}"
-    return {"name": name, "kind": table.kinds[name], "values": listed}
+    return {"name": name, "kind": table.kinds[name], "listed": listed}
 
 
 # ---- words ------------------------------------------------------------------------------------------------------------
@@ -350,7 +360,7 @@ def _finding(found: Collected | None, parts: Mapping[str, Any]) -> list[str]:
     lines = [] if found is None else list(found.finding)
     rebuilt = parts["reconstructions"]
     if rebuilt:
-        lines.append(f"Reconstructions are off by {100 * rebuilt['error']:.2g}% of the full range a pixel.")
+        lines.append(f"A reconstructed pixel is off by {100 * rebuilt['error']:.2g}% of the full range on average.")
     if not lines and parts["data"]:
         lines.append(parts["data"]["sentence"])
     return lines
@@ -391,11 +401,12 @@ def _reproduce(work: _Material, found: Collected | None, command: str | None, me
     if command is not None:
         lines.append(command.strip())
     else:
-        lines += ["import unsnarl", ""]
+        lines.append("import unsnarl")
         if work.model is not None:
             lines += _constructor(work.model, params)
         if work.data is not None:
-            lines.append(f"# data: {_one_line(work.data) if work.table is not None else work.count}")
+            what = _one_line(work.data) if work.table is not None else f"{work.count:,} observations"
+            lines += textwrap.wrap(f"data = ...  # {what}", 76, subsequent_indent="#   ", break_on_hyphens=False)
         arguments = [a for a, part in (("model", work.model), ("data", work.data)) if part is not None]
         if found is not None and measured:
             lines.append("scores = unsnarl.measure(model.transform(data), data.factors)")
@@ -415,7 +426,7 @@ def _reproduce(work: _Material, found: Collected | None, command: str | None, me
 def _constructor(model: Any, params: Mapping[str, Any]) -> list[str]:
     kind = type(model)
     public = kind.__module__.startswith("unsnarl.")
-    start = [] if public else [f"from {kind.__module__} import {kind.__name__}", ""]
+    start = [""] if public else [f"from {kind.__module__} import {kind.__name__}", ""]
     name = f"unsnarl.{kind.__name__}" if public else kind.__name__
     if not params:
         return [*start, f"model = {name}()"]

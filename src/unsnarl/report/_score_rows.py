@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from unsnarl.errors import DataError
+from unsnarl.measures._findings import describe
 from unsnarl.measures._scores import Score, Scores
 from unsnarl.report._style import clean, number
 
@@ -28,13 +31,18 @@ class ScoreRow:
     high: float = math.nan
     meaning: str = ""
     range: str = ""
+    chance: float = math.nan
+    alone: bool = False  # the measure's only number, so that the score's name says it all
+
+    @property
+    def origin(self) -> str:
+        """The measure's name where the score's does not say it."""
+        return "" if self.alone or self.measure.lower() in self.score.lower() else self.measure
 
     @property
     def label(self) -> str:
         """The score's name, with the measure's where that says more."""
-        if not self.measure or self.measure.lower() in self.score.lower():
-            return self.score
-        return f"{self.measure}: {self.score}"
+        return f"{self.score} ({self.origin})" if self.origin else self.score
 
     @property
     def interval(self) -> str:
@@ -45,11 +53,11 @@ class ScoreRow:
 
     @property
     def unit(self) -> bool:
-        """Whether the score runs from 0 to 1: as its range says, else as its value suggests."""
-        if self.range:
-            ends = re.findall(r"-?\d+(?:\.\d+)?", self.range.replace("−", "-"))
-            return [float(n) for n in ends[:2]] == [0.0, 1.0]
-        return 0 <= self.value <= 1
+        """Whether the score is read on the scale of 0 to 1: as its range says, else as its value suggests."""
+        ends = [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?", self.range.replace("−", "-"))]
+        if self.range.startswith("up to"):  # such as R²: below 0 where a guess would do better
+            return ends[:1] == [1.0] and self.value >= -0.2
+        return ends[:2] == [0.0, 1.0] if self.range else 0 <= self.value <= 1
 
 
 @dataclass
@@ -60,12 +68,14 @@ class Collected:
         rows: one a number; `group` is "" unless several measurements were given.
         matrices: title -> latent x factor data frame.
         skipped: (measure, reason) of what was not computed.
+        cautions: (measure, warning) of what was computed with reservations.
         finding: sentences, the most important first.
     """
 
     rows: list[ScoreRow] = field(default_factory=list)
     matrices: dict[str, pd.DataFrame] = field(default_factory=dict)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    cautions: list[tuple[str, str]] = field(default_factory=list)
     finding: list[str] = field(default_factory=list)
 
     def add(self, other: Collected) -> None:
@@ -73,6 +83,7 @@ class Collected:
         self.rows += other.rows
         self.matrices.update(other.matrices)
         self.skipped += other.skipped
+        self.cautions += other.cautions
         self.finding += other.finding
 
 
@@ -92,6 +103,8 @@ def collect(scores: Any, factors: Sequence[str] | None = None) -> Collected:
     found = _read(scores, "", factors)
     if not found.rows and not found.skipped:
         raise DataError("scores is empty")
+    numbers = Counter((row.group, row.measure) for row in found.rows)
+    found.rows = [replace(row, alone=numbers[row.group, row.measure] == 1) for row in found.rows]
     if not found.finding:
         found.finding = _sentences(found)
     return found
@@ -157,7 +170,12 @@ def _from_measure_report(report: Any, group: str, factors: Sequence[str] | None)
     told = report.finding() if callable(report.finding) else report.finding
     found.finding = [_joined(group, str(line)) for line in ([told] if isinstance(told, str) else told)]
     matrices = report.matrices() if callable(report.matrices) else report.matrices
-    found.matrices = {_joined(group, str(name)): _framed(matrix, factors) for name, matrix in matrices.items()}
+    titles = {"nmi": "normalised mutual information"}
+    found.matrices = {
+        _joined(group, titles.get(str(name), str(name))): _framed(matrix, factors) for name, matrix in matrices.items()
+    }
+    for measure, lines in dict(getattr(report, "warnings", None) or {}).items():
+        found.cautions += [(_joined(group, str(measure)), str(line)) for line in lines]
     known = {measure for measure, _ in found.skipped}
     for measure, reason in dict(getattr(report, "skipped", None) or {}).items():
         if _joined(group, str(measure)) not in known:
@@ -187,6 +205,7 @@ def _from_frame(frame: pd.DataFrame, group: str) -> Collected:
                 _float(record.get("high")),
                 clean(_text(record.get("meaning"))),
                 _range(record.get("range")),
+                _float(record.get("chance")),
             )
         )
     return found
@@ -221,33 +240,12 @@ def _framed(matrix: Any, factors: Sequence[str] | None) -> pd.DataFrame:
 
 def _sentences(found: Collected) -> list[str]:
     """A finding made of the numbers themselves, for scores that bring none."""
-    lines = [told for told in map(who_carries_what, found.matrices.values()) if told][:1]
+    lines: list[str] = []
+    for name, matrix in list(found.matrices.items())[:1]:
+        with contextlib.suppress(DataError):  # a negative entry or NaN: not amounts that could be told in words
+            lines = describe(matrix, quantity=name)
     parts = []
     for row in [r for r in found.rows if math.isfinite(r.value)][:4]:
         ends = f" (95% interval {number(row.low)} to {number(row.high)})" if row.interval else ""
         parts.append(f"{_joined(row.group, row.label)} is {number(row.value)}{ends}")
     return [*lines, "; ".join(parts) + "."] if parts else lines
-
-
-def who_carries_what(matrix: pd.DataFrame) -> str:
-    """Whether the factors have their largest entries in latents of their own, in one sentence.
-
-    Examples:
-        >>> who_carries_what(pd.DataFrame([[0.9, 0.8], [0.1, 0.2]], index=["z0", "z1"], columns=["hue", "scale"]))
-        'z0 carries most of hue and scale at once.'
-    """
-    values = np.abs(matrix.to_numpy(np.float64))
-    if not np.isfinite(values).any() or values.shape[1] < 2:
-        return ""
-    main = np.where(np.isfinite(values), values, 0).argmax(axis=0)
-    shared = [i for i in np.unique(main) if (main == i).sum() > 1]
-    if not shared:
-        return f"Each of the {values.shape[1]} factors has its largest entry in a latent of its own."
-    parts = []
-    for i in shared[:3]:
-        names = [str(c) for c, m in zip(matrix.columns, main, strict=True) if m == i]
-        listed = names if len(names) <= 5 else [*names[:4], f"{len(names) - 4} more"]
-        parts.append(f"{matrix.index[i]} carries most of {', '.join(listed[:-1])} and {listed[-1]} at once")
-    more = f"; {len(shared) - 3} more latents are shared" if len(shared) > 3 else ""
-    text = "; ".join(parts) + more + "."
-    return "L" + text[1:] if text.startswith("latent ") else text

@@ -147,11 +147,11 @@ def svg(figure: Figure) -> str:
     return re.sub(r"""(style="font: [^;"]*?px) [^;"]*""", lambda m: f"{m.group(1)} {UI_FONTS}", text)
 
 
-def png(figure: Figure, dpi: int = 192) -> bytes:
-    """The figure as PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
+def darkened(drawn: str) -> str:
+    """The SVG of a figure in the light theme with the dark theme's colours; half the cost of drawing it twice."""
+    names = ("surface", "raised", "ink", "muted", "rule", "accent", "second")
+    swap = {getattr(THEMES["light"], name): getattr(THEMES["dark"], name) for name in names}
+    return re.sub(r"((?:fill|stroke): )(#[0-9a-f]{6})", lambda m: f"{m[1]}{swap.get(m[2], m[2])}", drawn)
 
 
 def clean(text: object) -> str:

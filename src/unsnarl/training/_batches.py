@@ -12,7 +12,7 @@ _MIX = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: neighbouring seeds and steps e
 
 def stream_seed(seed: int, *path: int) -> int:
     """A 63-bit seed for one place in a run, such as (stream, step); different places give unrelated streams."""
-    value = seed & 0xFFFFFFFFFFFFFFFF
+    value = int(seed) & 0xFFFFFFFFFFFFFFFF
     for part in path:  # splitmix64 over the path
         value = (value + _MIX * (part + 1)) & 0xFFFFFFFFFFFFFFFF
         value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
@@ -70,7 +70,7 @@ class TensorBatches:
 
 
 def as_input(x: Tensor) -> Tensor:
-    """What a network sees: uint8 images scaled to [0, 1], doubles as float32, the rest as it is."""
+    """What a network sees: uint8 images scaled to [0, 1], floats as float32, other integers as they are."""
     if x.dtype == torch.uint8:
         return x.float().div_(255)
-    return x.float() if x.dtype == torch.float64 else x
+    return x.float() if x.is_floating_point() else x

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unsnarl.errors import CheckpointError
-from unsnarl.files import atomic_write
+from unsnarl.errors import CheckpointError, FileError
+from unsnarl.files import atomic_write, reason
 
 
 def save_checkpoint(
@@ -29,7 +29,10 @@ def save_checkpoint(
             for key, value in state.items():
                 tensors[f"optimizer.{phase}.{index}.{key}"] = torch.as_tensor(value).detach().contiguous()
     data = save(tensors, metadata={"step": str(step), "digest": digest, "format": "unsnarl-checkpoint-1"})
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make the folder {path.parent}: {reason(error)}") from None
     with atomic_write(path, "wb") as file:
         file.write(data)
 

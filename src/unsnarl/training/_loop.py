@@ -63,6 +63,7 @@ def train(
     check_range(steps, "steps", low=0, integer=True)
     check_range(log_every, "log_every", low=1, integer=True)
     check_range(checkpoint_every, "checkpoint_every", low=1, integer=True)
+    steps = int(steps)
     optimizers = task.prepare()
     done, history = 0, []
     if run is not None and run.checkpoint_path.exists():
@@ -79,6 +80,8 @@ def train(
         active = dict(zip(optimizers, wrapped, strict=True))
         backward = fabric.backward
     leader = fabric is None or fabric.is_global_zero
+    if not leader:
+        seed = stream_seed(seed, 3, fabric.global_rank)  # every process draws its own noise
     device = next(task.parameters()).device
     generator = torch.Generator(device=device)
     check_every = 1 if device.type == "cpu" else log_every  # reading a loss back from an accelerator waits for it
@@ -102,6 +105,8 @@ def train(
                 optimizer = active[phase]
                 optimizer.zero_grad()
                 backward(loss)
+                if fabric is not None:
+                    fabric.strategy.precision.unscale_gradients(optimizers[phase])
                 clip_gradients(optimizers[phase])
                 optimizer.step()
                 if len(active) > 1:
@@ -119,11 +124,12 @@ def train(
                 bar.update(now)
             for callback in callbacks:
                 callback(now)
-            if run is not None and leader and (now % checkpoint_every == 0 or now == steps):
+            if now == steps or (run is not None and now % checkpoint_every == 0):
                 if not all(_finite(p.detach().sum()) for p in task.parameters()):
                     raise TrainingError(_not_finite("weights", now, run, last_saved))
-                save_checkpoint(run.checkpoint_path, task, optimizers, now, run.digest)
-                last_saved = now
+                if run is not None and leader:
+                    save_checkpoint(run.checkpoint_path, task, optimizers, now, run.digest)
+                    last_saved = now
     finally:
         bar.close()
         if run is not None:

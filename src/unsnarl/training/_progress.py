@@ -37,19 +37,22 @@ class Progress:
         self.began = time.monotonic()
         self.drawn = 0.0 if self.terminal else self.began
         self.pause = 0.1 if self.terminal else 15.0
+        self.values = ""
 
     def update(self, step: int, **values: Any) -> None:
-        """Say that `step` steps are done; `values` are shown beside."""
+        """Say that `step` steps are done; `values` are shown beside until there are newer ones."""
         if not self.show:
             return
+        if values:
+            self.values = " ".join(f"{k} {v:.4g}" for k, v in values.items())
         now = time.monotonic()
         if now - self.drawn < self.pause and step < self.total:
             return
         self.drawn = now
         elapsed = now - self.began
         left = elapsed / max(step - self.start, 1) * (self.total - step)
-        shown = " ".join(f"{k} {v:.4g}" for k, v in values.items())
-        text = f"{self.label}: {step:,} of {self.total:,} steps, {clock(elapsed)} so far, about {clock(left)} left  {shown}"
+        text = f"{self.label}: {step:,} of {self.total:,} steps, {clock(elapsed)} so far, about {clock(left)} left"
+        text += f"  {self.values}" if self.values else ""
         if self.terminal:
             width = 20
             full = int(width * step / self.total)

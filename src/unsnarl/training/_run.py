@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from unsnarl.errors import CheckpointError, FileError
+from unsnarl.files import atomic_write, reason
 from unsnarl.training._checkpoint import write_json
 
 
@@ -32,7 +34,7 @@ class Run:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise FileError(f"cannot make the run folder {self.folder}: {error.strerror}") from None
+            raise FileError(f"cannot make the run folder {self.folder}: {reason(error)}") from None
         if resume and self.checkpoint_path.exists():
             self._check_same_config()
         else:
@@ -74,7 +76,7 @@ class Run:
         if not self.metrics_path.exists():
             return []
         rows = []
-        for line in self.metrics_path.read_text(encoding="utf-8").splitlines():
+        for line in self.metrics_path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 rows.append(json.loads(line))
             except ValueError:
@@ -86,8 +88,6 @@ class Run:
         rows = [row for row in self.history() if row["step"] <= step]
         self.close()
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        from unsnarl.files import atomic_write
-
         with atomic_write(self.metrics_path, "w") as file:
             file.write(text)
         return rows
@@ -100,10 +100,11 @@ class Run:
             self._log.write(json.dumps(row) + "\n")
             self._log.flush()
         except OSError as error:
-            raise FileError(f"cannot write {self.metrics_path}: {error.strerror}") from None
+            raise FileError(f"cannot write {self.metrics_path}: {reason(error)}") from None
 
     def close(self) -> None:
         """Close the log."""
         if self._log is not None:
-            self._log.close()
+            with contextlib.suppress(OSError):  # what could not be written was reported by `log`
+                self._log.close()
             self._log = None

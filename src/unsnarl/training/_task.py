@@ -51,8 +51,9 @@ def clip_gradients(optimizer: torch.optim.Optimizer) -> None:
         value, norm = group.get("clip_value"), group.get("clip_norm")
         if value is not None:
             gradients = [p.grad for p in group["params"] if p.grad is not None]
-            torch._foreach_clamp_min_(gradients, -value)
-            torch._foreach_clamp_max_(gradients, value)
+            if gradients:
+                torch._foreach_clamp_min_(gradients, -value)
+                torch._foreach_clamp_max_(gradients, value)
         if norm is not None:
             nn.utils.clip_grad_norm_(group["params"], norm)
 

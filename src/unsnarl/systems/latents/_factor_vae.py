@@ -128,6 +128,7 @@ class FactorVAE(GaussianLearner):
         check_range(self.gamma, "gamma", low=0)
         check_range(self.discriminator_lr, "discriminator_lr", low=0, open_low=True)
         check_range(self.discriminator_width, "discriminator_width", low=1, integer=True)
+        check_range(self.anneal_steps, "anneal_steps", low=0, integer=True)
 
     def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> FactorVAETask:
         return FactorVAETask(

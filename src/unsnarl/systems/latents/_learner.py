@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -19,8 +20,8 @@ from torch import Tensor
 
 from unsnarl.arrays import check_finite, check_range, to_numpy
 from unsnarl.data import FactorDataset
-from unsnarl.errors import CheckpointError, DataError, NotFittedError, OptionError
-from unsnarl.files import atomic_write
+from unsnarl.errors import CheckpointError, DataError, FileError, NotFittedError, OptionError, UnsnarlError
+from unsnarl.files import atomic_write, reason
 from unsnarl.nn import Architecture, find_architecture
 from unsnarl.objectives import psnr
 from unsnarl.systems.latents._task import AutoencoderTask
@@ -55,6 +56,10 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
     task_: AutoencoderTask
     discrete_codes: ClassVar[bool] = False
     batches_per_step: ClassVar[int] = 1
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        """Without the copy of the hyperparameters that `ModelHubMixin` would keep: `set_params` does not change it."""
+        return object.__new__(cls)
 
     def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> Any:
         raise NotImplementedError
@@ -105,9 +110,9 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
         shape, likelihood = tuple(observations.shape[1:]), _likelihood(observations)
         task = self._build(shape, likelihood, len(observations))
         if likelihood == "gaussian":
-            table = observations.double()
-            task.mean.copy_(table.mean(0))
-            task.scale.copy_(table.std(0, correction=0).clamp_min(1e-12).where(table.std(0, correction=0) > 0, 1.0))
+            spread, mean = torch.std_mean(observations.double(), 0, correction=0)
+            task.mean.copy_(mean)
+            task.scale.copy_(spread.clamp_min(1e-12).where(spread > 0, 1.0))
         folder = None
         if run is not None:
             config = {"system": type(self).__name__, **self._config(), "data": _fingerprint(observations)}
@@ -139,6 +144,7 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
         )
         self.history_ = pd.DataFrame(history)
         task.cpu().eval()
+        del task.optimizers_  # moments would double what a copy or a pickle of the model weighs
         self._set_latent_range(observations[:: max(1, len(observations) // 2000)])
         return self
 
@@ -150,10 +156,15 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
         return task.eval()
 
     def _check_options(self) -> None:
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = getattr(self, name)
+            if parameter.annotation == "int" and isinstance(value, float | np.floating):
+                raise OptionError(f"{name}={value!r} must be an integer")
         check_range(self.latents, "latents", low=1, integer=True)
         check_range(self.batch_size, "batch_size", low=1, integer=True)
         check_range(self.lr, "lr", low=0, open_low=True)
         check_range(self.weight_decay, "weight_decay", low=0)
+        check_range(self.seed, "seed", integer=True)
 
     def _set_latent_range(self, observations: Tensor) -> None:
         codes = torch.as_tensor(self.transform(observations), dtype=torch.float32)
@@ -182,9 +193,13 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
         if array.ndim != 2 or array.shape[1] != self.latents:
             raise DataError(f"codes must have shape (n, {self.latents}), got {array.shape}")
         check_finite(array, "codes")
-        with torch.inference_mode():
-            parts = torch.from_numpy(np.ascontiguousarray(array)).split(256)
-            return torch.cat([self.task_.to_data(self.task_.decoder(self.task_.decoder_input(part))) for part in parts])
+        if self.discrete_codes and array.dtype.kind in "iu":
+            levels = self.task_.quantizer.levels
+            if array.size and not (0 <= array.min() and array.max() < levels):
+                raise DataError(f"codes must be level indices 0 to {levels - 1}, found {array.min()} to {array.max()}")
+        return self._in_parts(
+            torch.tensor(array), lambda part: self.task_.to_data(self.task_.decoder(self.task_.decoder_input(part)))
+        )
 
     def reconstruct(self, X: Any) -> Float[Tensor, "n ..."]:
         """Observations after encoding and decoding."""
@@ -215,8 +230,8 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
             OptionError: there is no such latent.
         """
         self._check_fitted()
-        if not 0 <= int(latent) < self.latents:
-            raise OptionError(f"latent={latent} does not exist; there are latents 0 to {self.latents - 1}")
+        check_range(latent, "latent", low=0, high=self.latents - 1, integer=True)
+        check_range(n_values, "n_values", low=1, integer=True)
         x = observation if isinstance(observation, Tensor) else torch.as_tensor(to_numpy(observation, "observation"))
         code = self.transform(x[None] if x.ndim == len(self.shape_) else x)[:1]
         values = self.latent_values(int(latent), n_values)
@@ -235,9 +250,13 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
             raise DataError(
                 f"observations have shape {tuple(observations.shape[1:])}, but this model was fitted on {self.shape_}"
             )
+        return self._in_parts(observations, lambda part: function(self.task_.to_network(as_input(part))))
+
+    def _in_parts(self, rows: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """A function of rows, on the device of the networks, a few rows at a time."""
+        device = self.task_.low.device
         with torch.inference_mode():
-            parts = [function(self.task_.to_network(as_input(part))) for part in observations.split(256)]
-        return torch.cat(parts)
+            return torch.cat([function(part.to(device)).cpu() for part in rows.split(256)])
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "task_"):
@@ -249,6 +268,7 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
         observations = X.observations
         if not isinstance(observations, Tensor):
             raise DataError("these learners need observations of one shape; ragged data cannot be used")
+        observations = observations.detach().cpu()
         if observations.ndim not in (2, 4):
             raise DataError(
                 f"observations must be images (n, channels, height, width) or a table (n, features), got shape "
@@ -270,19 +290,66 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
 
     def _config(self) -> dict[str, Any]:
         params = self.get_params(deep=False)
-        return {k: v.to_dict() if isinstance(v, Architecture) else v for k, v in params.items()}
+        return {
+            k: v.to_dict() if isinstance(v, Architecture) else v.item() if isinstance(v, np.generic) else v
+            for k, v in params.items()
+        }
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> Any:
+        """Write model.safetensors, config.json and a model card to a folder, from which `from_pretrained` loads.
+
+        Args:
+            save_directory: made if absent.
+            options: those of `huggingface_hub.ModelHubMixin.save_pretrained`, such as `push_to_hub=True`.
+
+        Raises:
+            NotFittedError: before `fit`.
+            FileError: the folder cannot be made, or the disk is full.
+        """
+        self._check_fitted()
+        try:
+            return super().save_pretrained(save_directory, **options)
+        except UnsnarlError:
+            raise
+        except OSError as error:
+            raise FileError(f"cannot write {os.fspath(save_directory)}: {reason(error)}") from error
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any) -> Any:
+        """A model from a folder that `save_pretrained` wrote, or from the Hugging Face Hub.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or "owner/name" of a hub repository.
+            options: `revision`, `token`, `cache_dir`, `force_download`, `local_files_only`.
+
+        Raises:
+            FileError: there is no such folder or repository.
+            CheckpointError: damaged files, or a model of another class.
+        """
+        where = os.fspath(pretrained_model_name_or_path)
+        try:
+            return super().from_pretrained(where, **options)
+        except UnsnarlError:
+            raise
+        except (OSError, ValueError) as error:
+            if os.path.isdir(where):
+                raise CheckpointError(f"{Path(where) / 'config.json'} is missing or damaged") from error
+            raise FileError(
+                f"{where} is neither a folder nor a model on the hub that can be reached "
+                f"({str(error).strip().splitlines()[0]})"
+            ) from error
 
     def _save_pretrained(self, save_directory: Path) -> None:
         from safetensors.torch import save
 
-        self._check_fitted()
         state = {name: t.detach().contiguous() for name, t in self.task_.state_dict().items()}
         with atomic_write(save_directory / "model.safetensors", "wb") as file:
             file.write(save(state, metadata={"format": "pt"}))
         config: dict[str, Any] = {"system": type(self).__name__, "params": self._config()}
         config |= {"shape": list(self.shape_), "likelihood": self.likelihood_, "n": int(getattr(self.task_, "n", 0))}
         if hasattr(self, "history_"):
-            config["history"] = json.loads(self.history_.to_json(orient="records"))
+            known = self.history_.astype(object).where(self.history_.notna(), None)
+            config["history"] = known.to_dict("records")
         write_json(save_directory / "config.json", config)
 
     @classmethod
@@ -296,15 +363,19 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
         try:
             config = json.loads(paths[0].read_text(encoding="utf-8"))
             system, params = config["system"], config["params"]
-        except (OSError, ValueError, KeyError):
+            shape, likelihood, n = tuple(config["shape"]), config["likelihood"], config["n"]
+        except (OSError, ValueError, LookupError, TypeError):
             raise CheckpointError(f"{paths[0]} is missing, damaged or not from this library") from None
         if system != cls.__name__:
             raise CheckpointError(f"{model_id} holds a {system}, not a {cls.__name__}: use {system}.from_pretrained")
-        if isinstance(params.get("network"), dict):
-            params["network"] = Architecture(**params["network"])
-        model = cls(**params)
-        model.shape_, model.likelihood_ = tuple(config["shape"]), config["likelihood"]
-        model.task_ = model._build(model.shape_, model.likelihood_, config.get("n", 0))
+        try:
+            if isinstance(params.get("network"), dict):
+                params["network"] = Architecture(**params["network"])
+            model = cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in params.items()})
+        except TypeError as error:
+            raise CheckpointError(f"{paths[0]} does not fit this version of {system}: {error}") from None
+        model.shape_, model.likelihood_ = shape, likelihood
+        model.task_ = model._build(shape, likelihood, n)
         tensors, _ = read_tensors(paths[1])
         load_weights(model.task_, tensors, paths[1])
         if "history" in config:

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from unsnarl.arrays import check_range
+from unsnarl.arrays import check_finite, check_range, to_numpy
+from unsnarl.errors import DataError
 from unsnarl.nn import Architecture, VectorQuantizer
 from unsnarl.objectives import commitment_loss, quantization_loss
 from unsnarl.systems.latents._learner import LatentLearner
@@ -44,7 +45,7 @@ class VQVAETask(AutoencoderTask):
 
     def decoder_input(self, codes: Shaped[Tensor, "batch latent"]) -> Float[Tensor, "batch latent*size"]:
         """The vectors of entry indices."""
-        return self.quantizer.lookup(codes.round().long().clamp(0, len(self.quantizer.vectors) - 1))
+        return self.quantizer.lookup(codes.long())
 
     def forward(
         self, phase: str, batch: tuple[Tensor, ...], step: int, generator: torch.Generator
@@ -131,6 +132,16 @@ class VQVAE(LatentLearner):
             quantization=self.quantization,
             commitment=self.commitment,
         )
+
+    def decode(self, codes: Any) -> Float[Tensor, "n ..."]:
+        """Observations for entry indices of shape (n, latents); whole numbers stored as floats will do."""
+        array = to_numpy(codes, "codes")
+        if array.dtype.kind == "f":
+            check_finite(array, "codes")
+            if not np.array_equal(array, array.round()):
+                raise DataError("codes must be whole numbers: the indices of codebook entries")
+            array = array.astype(np.int64)
+        return super().decode(array)
 
     def encode(self, X: Any) -> tuple[Float[np.ndarray, "n latent*size"], Int[np.ndarray, "n latent"]]:
         """Quantized vectors, one after the other, and their entry indices."""

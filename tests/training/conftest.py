@@ -1,0 +1,25 @@
+"""A run folder of a very small task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from small_runs import CONFIG, batches, task_of
+
+from unsnarl.training import Run, train
+
+
+@pytest.fixture
+def short_run(tmp_path):
+    """A function that trains a small task in a run folder, and gives the task and its history."""
+
+    def run(
+        kind: str = "QLAE", steps: int = 20, folder: str = "run", **options: Any
+    ) -> tuple[Any, list[dict[str, Any]]]:
+        options = {"log_every": 3, "checkpoint_every": 5, "progress": False} | options
+        task = options.pop("task", None) or task_of(kind)
+        where = Run(tmp_path / folder, options.pop("config", CONFIG))
+        return task, train(task, batches(), steps=steps, run=where, **options)
+
+    return run
