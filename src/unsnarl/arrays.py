@@ -135,7 +135,7 @@ def check_choice(value: Any, allowed: tuple[Any, ...], argument: str) -> None:
 
 
 def check_range(
-    value: float,
+    value: Any,
     argument: str,
     *,
     low: float | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,10 @@ app = typer.Typer(
 )
 
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Bootstrap = Annotated[
+    int | None,
+    typer.Option(help="Half-samples for the 95% intervals; 0 for none. When left out: as many as a minute allows."),
+]
 
 
 def main() -> None:
@@ -126,6 +131,9 @@ def measure(
         list[str] | None, typer.Option(help="NAME=discrete or NAME=continuous, to override what was inferred.")
     ] = None,
     leave_out: Annotated[list[str] | None, typer.Option(help="A factor to ignore (repeatable).")] = None,
+    factor_bins: Annotated[
+        int | None, typer.Option(help="Cut continuous factors into this many bins for measures that need it.")
+    ] = None,
     discrete: Annotated[
         bool | None, typer.Option("--discrete/--continuous", help="Whether codes are categories; inferred otherwise.")
     ] = None,
@@ -134,39 +142,42 @@ def measure(
     ] = None,
     missing: Annotated[str, typer.Option(help="raise, or drop the rows in which a factor is missing.")] = "raise",
     key: Annotated[str | None, typer.Option(help="Which array of an .npz of codes.")] = None,
-    bootstrap: Annotated[int, typer.Option(help="Half-samples for the intervals; 0 for none.")] = 20,
+    bootstrap: Bootstrap = None,
     baseline: Annotated[bool, typer.Option(help="Also score shuffled codes: the chance level.")] = False,
     seed: Seed = 0,
 ) -> None:
     """Score codes that you already have against factors that you already know."""
+    from unsnarl.arrays import check_same_length
     from unsnarl.data import read_codes, read_factors
-    from unsnarl.measures import measure as measure_all
 
     _writable(to, json_to)
-    table = read_factors(factors, kinds=dict(_pair(text, "--kind") for text in kind or []) or None, missing=missing)
+    if missing not in ("raise", "drop"):
+        raise OptionError(f"--missing {missing!r} is not allowed; choose raise or drop")
+    kinds = dict(_pair(text, "--kind") for text in kind or []) or None
+    table = read_factors(factors, kinds=kinds, missing="keep" if missing == "drop" else "raise")
     values, names = read_codes(codes, key=key)
+    check_same_length(**{codes.name: values, factors.name: table})
     variances = None if logvar is None else read_codes(logvar)[0]
-    if missing == "drop":
-        table, keep = table.without_missing()
-        if len(keep) == len(values):
-            values = values[keep]
-            variances = None if variances is None else variances[keep]
     if leave_out:
         table.select(leave_out)  # complains about unknown names
         table = table.select([n for n in table.names if n not in leave_out])
-    report = measure_all(
+    if missing == "drop":
+        table, keep = table.without_missing()
+        values = values[keep]
+        variances = None if variances is None else variances[keep]
+    table.require_varying()
+    report = _measured(
         values,
         table,
+        bootstrap,
         names=only or None,
         discrete=discrete,
+        factor_bins=factor_bins,
         latent_names=names,
-        bootstrap=bootstrap,
         seed=seed,
         logvar=variances,
         baseline=baseline,
-        progress=_tell,
     )
-    _print_scores(report)
     if json_to is not None:
         _write_json(json_to, report.to_dict())
     if to is not None:
@@ -186,7 +197,7 @@ def run(
     steps: Annotated[int | None, typer.Option(help="Gradient steps.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/SYSTEM-DATA when left out.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue a run that was interrupted.")] = True,
-    bootstrap: Annotated[int, typer.Option(help="Half-samples for the intervals; 0 for none.")] = 20,
+    bootstrap: Bootstrap = None,
     seed: Seed = 0,
 ) -> None:
     """Train a learner on data, measure it and write a report."""
@@ -213,7 +224,7 @@ def demo(
     _writable(to)
     typer.echo("Training a quantized-latent autoencoder on 20,000 rendered rooms of 32 x 32 pixels.")
     _train_and_report(
-        QLAE, "shapes3d", DEMO_DATA, {**DEMO_MODEL}, Path("runs/demo"), steps, seed, to, 20, True, "unsnarl demo"
+        QLAE, "shapes3d", DEMO_DATA, {**DEMO_MODEL}, Path("runs/demo"), steps, seed, to, None, True, "unsnarl demo"
     )
 
 
@@ -237,16 +248,14 @@ def _train_and_report(
     steps: int | None,
     seed: int,
     to: Path,
-    bootstrap: int,
+    bootstrap: int | None,
     resume: bool,
     command: str,
 ) -> None:
     from unsnarl.data import load
-    from unsnarl.measures import measure as measure_all
     from unsnarl.report import write_report
 
     _writable(to if to.parent != folder else None)
-    observations = load(data, **options)
     try:
         model = learner(**params, seed=seed)
     except TypeError:
@@ -255,6 +264,7 @@ def _train_and_report(
         if not unknown:
             raise
         raise UnknownNameError("hyperparameter", unknown[0], known) from None
+    observations = load(data, **options)
     model.fit(observations.train, steps=steps, run=folder, resume=resume, progress=True, checkpoint_every=500)
     test = observations.test
     scores = None
@@ -262,8 +272,7 @@ def _train_and_report(
         typer.echo("Measuring.")
         keep = slice(0, 5000)
         codes = model.transform(test)[keep]
-        scores = measure_all(codes, test.table.rows(keep), bootstrap=bootstrap, seed=seed, progress=_tell)
-        _print_scores(scores)
+        scores = _measured(codes, test.table.rows(keep), bootstrap, seed=seed)
     write_report(model, test, scores, to=to, command=command)
     typer.echo(f"\nReport: {to}")
 
@@ -280,7 +289,7 @@ def claim(
     records: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("docs/claims"),
 ) -> None:
     """Run a published claim again, with error bars, and record what comes out."""
-    from unsnarl.claims import run_claim
+    from unsnarl.claims import run_claim, write_record
     from unsnarl.report import write_claim_page
 
     record = run_claim(
@@ -291,9 +300,10 @@ def claim(
         interval = "" if d["low"] is None else f" [{d['low']:.3g}, {d['high']:.3g}]"
         typer.echo(f"{row['name']}: {row['metric']} {d['mean']:+.3g}{interval}: {row['verdict']}")
     if not quick:
-        page = records / f"{slug}.html"
+        path = write_record(record, records)
+        page = path.with_suffix(".html")
         write_claim_page(record, page)
-        typer.echo(f"\nRecord: {records / (slug + '.json')}\nPage:   {page}")
+        typer.echo(f"\nRecord: {path}\nPage:   {page}")
 
 
 @app.command()
@@ -364,12 +374,35 @@ def _write_json(path: Path, value: Any) -> None:
         file.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def _tell(text: str) -> None:
+def _tell(measure: str, done: float, total: int) -> None:
+    """Which measure is at work, on a terminal."""
     if sys.stderr.isatty():
+        text = f"measuring: {measure}, {100 * done / total:.0f}% done" if done < total else ""
         sys.stderr.write(f"\r\x1b[K{text}")
-        if text.endswith("."):
-            sys.stderr.write("\n")
         sys.stderr.flush()
+
+
+def _measured(codes: Any, table: Any, bootstrap: int | None, **options: Any) -> Any:
+    """Scores, printed; with intervals as far as a minute allows when `bootstrap` is None."""
+    from time import monotonic
+
+    from unsnarl.measures import measure as measure_all
+
+    began = monotonic()
+    report = measure_all(codes, table, bootstrap=bootstrap or 0, progress=_tell, **options)
+    advice = ""
+    if bootstrap is None:
+        seconds = monotonic() - began
+        affordable = min(200, int(60 / (0.5 * seconds)))
+        if affordable >= 20:
+            report = measure_all(codes, table, bootstrap=affordable, progress=_tell, **options)
+        else:
+            minutes = 20 * 0.5 * seconds / 60
+            advice = f"\nFor 95% intervals add --bootstrap 20 (about {minutes:.0f} minutes)."
+    _print_scores(report)
+    if advice:
+        typer.echo(advice)
+    return report
 
 
 def _command() -> str:
@@ -394,9 +427,10 @@ def _print_scores(report: Any) -> None:
         table.add_column(name, overflow="fold")
     frame = report.table()
     for row in frame[frame["value"].notna()].to_dict("records"):
-        interval = "" if row["low"] != row["low"] else f"{row['low']:.3f} to {row['high']:.3f}"
+        interval = "" if isnan(row["low"]) else f"{row['low']:.3f} to {row['high']:.3f}"
         cells = (row["measure"], row["score"], f"{row['value']:.3f}", interval, row["meaning"])
         table.add_row(*(escape(str(c)) for c in cells))
     console.print(table)
     for name, reason in report.skipped.items():
+        reason = reason.replace("factor_bins=10", "--factor-bins 10").replace("kinds=", "--kind NAME=discrete")
         console.print(escape(f"{name} was left out: {reason}"))

@@ -464,6 +464,8 @@ def test_a_data_set_in_one_npz(tmp_path):
     assert read_dataset(tmp_path / "d.npz", key="x").table is None
     with pytest.raises(FileError, match="name one with key="):
         read_dataset(tmp_path / "d.npz")
+    with pytest.raises(DataError, match=r"each factor must be 1-D with 12 values as 'x' has, but found y \(12, 2\)"):
+        read_dataset(tmp_path / "d.npz", key="x", factors=["y"])
 
 
 def assert_same(a: FactorDataset, b: FactorDataset):

@@ -73,7 +73,6 @@ def test_files_by_path(tmp_path):
             OptionError,
             r"such\.csv has no option 'factor'; .*factors_path, observations, factors",
         ),
-        (7, {}, OptionError, "name=7 must be the name of a data set or the path of a file"),
     ],
 )
 def test_what_cannot_be_loaded(name, options, error, message):

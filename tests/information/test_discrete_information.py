@@ -111,7 +111,13 @@ def test_widely_spread_integers_count_like_small_ones():
     wide = np.array([-(2**62), 5, 2**62, 7])[x]
     assert mutual_information(wide, y, base=2) == pytest.approx(1, abs=1e-12)
     assert column_entropies(np.stack([wide, y], axis=1), base=2) == pytest.approx([2, 1], abs=1e-12)
-    assert column_entropies(np.array([[250], [3]], dtype=np.uint8), base=2) == pytest.approx([1], abs=1e-12)
+    for dtype, ends in (
+        (np.int8, [-128, 127, 0, 1]),
+        (np.uint8, [255, 0, 1, 2]),
+        (np.uint64, [2**64 - 1, 2**64 - 2, 0, 1]),
+    ):
+        assert column_entropies(np.array(ends, dtype=dtype)[x][:, None], base=2) == pytest.approx([2], abs=1e-12)
+        assert mutual_information(np.array(ends, dtype=dtype)[x], y, base=2) == pytest.approx(1, abs=1e-12)
 
 
 def test_a_table_larger_than_the_sample_warns():

@@ -175,7 +175,7 @@ def test_arrays_that_cannot_be_scored(codes, factors, message):
     [
         ({"batch_size": 0}, "batch_size=0 must be an integer at least 1"),
         ({"train_size": 0}, "train_size=0 must be an integer at least 1"),
-        ({"test_size": 2.5}, "test_size=2.5 must be an integer at least 1"),
+        ({"test_size": -1}, "test_size=-1 must be an integer at least 1"),
         ({"min_rows": 1}, "min_rows=1 must be an integer at least 2"),
         ({"bootstrap": 10, "sampler": lambda *_: None}, "with sampler= the score does not come from the rows"),
     ],

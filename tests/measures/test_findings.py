@@ -113,7 +113,9 @@ def test_embeddings_are_counted_not_listed():
     m[12, 0] = 0.31
     m[100:300, 1:] = 0.2
     told = describe(m, [f"dim {i}" for i in range(384)], passive=range(300, 384))
-    assert told[0].startswith("Factor 0 is spread over 37 of 384 latents, the strongest being dim 12 (NMI 0.31); factor 1 is ")
+    assert told[0].startswith(
+        "Factor 0 is spread over 37 of 384 latents, the strongest being dim 12 (NMI 0.31); factor 1 is "
+    )
     assert "4 more factors are spread over several latents" in told[0]
     assert told[1].startswith("200 of 384 latents mix several factors; for instance, dim 100 carries factor 1, ")
     assert "84 of 384 latents are passive." in told
@@ -148,7 +150,7 @@ def test_what_is_said_is_true_and_short(latents, factors, seed, sparsity):
     text = " ".join(told)
     assert len(told) <= 7
     assert len(text) < 2500
-    assert all(line.endswith(".") and line[0] == line[0].upper() or line[0].isdigit() for line in told)
+    assert all(line.endswith(".") and line[0] == line[0].upper() for line in told)
     for latent, factor, almost in re.findall(r"atent (\d+) carries factor (\d+) (almost )?alone", text):
         column = m[:, int(factor)]
         others = np.delete(column, int(latent))

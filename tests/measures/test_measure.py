@@ -224,12 +224,31 @@ def test_missing_values_and_single_valued_factors_are_left_out_and_said():
     assert report.n == 298
     assert report.finding[-2:] == [
         "2 of 300 observations with a missing factor value were left out.",
-        "Left out, having one value only: still.",
+        "Left out: still, with one value only.",
     ]
     assert report.factor_names == ["size", "hue", "shape", "pose", "side"]
     keep = np.setdiff1d(np.arange(300), [3, 77])
     clean, names = z[keep], ["size", "hue", "shape", "pose", "side"]
     assert report["mig"] == mutual_information_gap(clean, known(300)[1].iloc[keep][names])
+
+
+def test_identifiers_are_left_out_and_lumps_are_cut():
+    z, factors = known(200)
+    lump = np.where(np.arange(200) % 25 == 0, z[:, 4] ** 2 + 1, 0.0)  # 96% zeros: no quantile tells the others apart
+    factors = factors[["size"]].assign(id=[f"row {i}" for i in range(200)], lump=lump)
+    report = measure(z, factors, names=["irs"], kinds={"lump": "continuous"})
+    assert report.factor_names == ["size", "lump"]
+    assert report.finding[-1] == "Left out: id, with another category in every row."
+    assert list(report.scores) == ["irs"]
+    with pytest.raises(DataError, match="of any factor: id, with another category in every row"):
+        measure(z, factors[["id"]])
+
+
+def test_tiny_input_does_not_stop_the_report():
+    report = measure(np.arange(8.0).reshape(4, 2), [0, 0, 1, 1])
+    assert report.n == 4
+    assert report.finding
+    assert set(report.scores) | set(report.skipped) == set(MEASURES)
 
 
 def test_a_level_that_only_missing_rows_have_is_gone():
@@ -245,7 +264,9 @@ def test_names_of_latents():
     frame = pd.DataFrame(z, columns=[f"pc{j}" for j in range(6)])
     assert measure(frame, factors, names=["mig"]).finding[0].startswith("pc0 carries size alone")
     assert measure(pd.DataFrame(z), factors, names=["mig"]).latent_names[0] == "latent 0"
-    named = measure(torch.tensor(z), factors.to_numpy(), names=["mig"], latent_names=list("abcdef"), factor_names=list("vwxyz"))
+    named = measure(
+        torch.tensor(z), factors.to_numpy(), names=["mig"], latent_names=list("abcdef"), factor_names=list("vwxyz")
+    )
     assert named.matrices()["nmi"].loc["a"].idxmax() == "v"
     with pytest.raises(DataError, match="latent_names has 2 entries for 6 latents"):
         measure(z, factors, latent_names=["a", "b"])
@@ -343,7 +364,7 @@ def test_bad_input():
         measure(z, factors[:99])
     with pytest.raises(DataError, match="codes must be 2-D"):
         measure(z[:, 0], factors)
-    with pytest.raises(DataError, match="no factor varies: 'factor 0' has one value"):
+    with pytest.raises(DataError, match="nothing can be measured of any factor: factor 0, with one value only"):
         measure(z, np.ones((100, 1)))
     with pytest.raises(DataError, match="every row has a missing factor value"):
         measure(z, pd.DataFrame({"a": [1.0] + [np.nan] * 99, "b": [np.nan] + [1.0] * 99}))

@@ -106,7 +106,7 @@ class FakeMeasureReport:
             ("mig", "mig", 0.52, 0.47, 0.58, "Gap of the two latents that say most about a factor.", "0 to 1", None),
             ("dci", "disentanglement", 0.77, math.nan, math.nan, "One factor a latent, by importance.", "0 to 1", None),
             ("total correlation", "nats", 2.31, 2.2, 2.4, "Dependence among latents.", "0 and up", None),
-            ("irs", "irs", math.nan, math.nan, math.nan, "", "0 to 1", self.skipped["irs"]),
+            ("irs", "irs", math.nan, math.nan, math.nan, "", "0 to 1", next(iter(self.skipped.values()))),
         ]
         return pd.DataFrame(
             rows, columns=["measure", "score", "value", "low", "high", "meaning", "range", "skipped reason"]

@@ -37,7 +37,7 @@ def state(task: torch.nn.Module) -> dict[str, np.ndarray]:
     found = {name: value.numpy().copy() for name, value in task.state_dict().items()}
     for phase, optimizer in task.optimizers_.items():  # type: ignore[union-attr,operator]
         for index, moments in optimizer.state_dict()["state"].items():
-            found |= {f"{phase}.{index}.{key}": np.array(value) for key, value in moments.items()}
+            found |= {f"{phase}.{index}.{key}": value.numpy().copy() for key, value in moments.items()}
     return found
 
 

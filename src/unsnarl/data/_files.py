@@ -226,7 +226,13 @@ def read_dataset(
             table = _table_of(read_array(path, factors_key), None, "factor ", path)
         else:
             wanted = [*([factors] if isinstance(factors, str) else factors or []), *wanted]
-            table = pd.DataFrame({n: read_array(path, n) for n in wanted})
+            columns = {n: read_array(path, n) for n in wanted}
+            if {a.shape for a in columns.values()} != {(len(values),)}:
+                found = ", ".join(f"{n} {a.shape}" for n, a in columns.items())
+                raise DataError(
+                    f"{path}: each factor must be 1-D with {len(values)} values as {key!r} has, but found {found}"
+                )
+            table = pd.DataFrame(columns)
     elif factors is not None or groups is not None or split is not None:
         raise OptionError(f"{path} holds one array, so factors, groups and split need a file of their own")
     else:

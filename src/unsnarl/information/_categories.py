@@ -10,8 +10,8 @@ from jaxtyping import Int, Num
 from unsnarl.arrays import as_matrix, as_vector, to_numpy
 from unsnarl.errors import DataError
 
-Codes = Int[np.ndarray, "n columns"]
-Levels = Int[np.ndarray, "columns"]
+Codes = Int[np.ndarray, "n _"]
+Levels = Int[np.ndarray, "_"]
 
 
 def dense_codes(matrix: Num[np.ndarray, "n columns"]) -> tuple[Codes, Levels]:
@@ -23,7 +23,7 @@ def dense_codes(matrix: Num[np.ndarray, "n columns"]) -> tuple[Codes, Levels]:
     if matrix.dtype.kind in "iu":
         low, high = matrix.min(axis=0), matrix.max(axis=0)
         if max(int(top) - int(bottom) for top, bottom in zip(high, low, strict=True)) <= max(n, 256):
-            return _dense_small_range((matrix - low).astype(np.int64))
+            return _dense_small_range(matrix.astype(np.int64) - low.astype(np.int64))
     order = np.argsort(matrix, axis=0, kind="stable")
     ordered = np.take_along_axis(matrix, order, axis=0)
     rank = np.zeros(matrix.shape, dtype=np.int64)

@@ -13,8 +13,8 @@ from numba import njit
 
 from unsnarl.information._threads import share
 
-Columns = Int[np.ndarray, "columns n"]
-Levels = Int[np.ndarray, "columns"]
+Columns = Int[np.ndarray, "_ n"]
+Levels = Int[np.ndarray, "_"]
 PairIndex = Int[np.ndarray, "pairs"]
 PerPair = Float[np.ndarray, "pairs"]
 

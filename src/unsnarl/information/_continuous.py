@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Num
 from unsnarl.arrays import as_matrix, check_range, to_numpy
 from unsnarl.errors import DataError, OptionError
 
-Points = Float[np.ndarray, "n dimension"]
+Points = Float[np.ndarray, "n _"]
 
 
 def as_points(values: Any, argument: str) -> Points:
@@ -38,7 +38,7 @@ def generator(seed: int) -> np.random.Generator:
     return np.random.default_rng([int(seed), 0x756E736E61726C])  # "unsnarl"
 
 
-def varies(points: Points) -> Bool[np.ndarray, "dimension"]:
+def varies(points: Num[np.ndarray, "n dimension"]) -> Bool[np.ndarray, "dimension"]:
     """Which columns take more than one value (exactly; the rounded variance of a constant need not be zero)."""
     return points.max(axis=0) > points.min(axis=0)
 

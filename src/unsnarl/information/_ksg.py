@@ -17,14 +17,12 @@ none); neighbours of KSG-2 that are as far as the k-th are all taken. Neither de
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
 
+from unsnarl.information._continuous import Points
 from unsnarl.information._digamma import digamma_table
 from unsnarl.information._point_neighbors import count_in_blocks
 from unsnarl.information._reliability import warn_if_high_dimensional, warn_if_near_ceiling, warn_if_tied
 from unsnarl.information._sorted_neighbors import SortedColumns, ksg_pairs
-
-Points = Float[np.ndarray, "n dimension"]
 
 
 def ksg_information(variables: list[Points], n_neighbors: int, *, second: bool) -> float:

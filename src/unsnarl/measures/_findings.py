@@ -109,7 +109,7 @@ class _Words:
         self.numbers = [match.group(1) for match in numbered if match] if all(numbered) else None
 
     def latents(self, indices: Sequence[int] | np.ndarray) -> str:
-        """"latent 3", "latents 0, 5 and 9", "z0 and z5", or "37 of 384 latents"."""
+        """As in "latent 3", "latents 0, 5 and 9", "z0 and z5", or "37 of 384 latents"."""
         if len(indices) > self.most:
             return f"{len(indices)} of {len(self.latent_names)} latents"
         if self.numbers is None:
@@ -117,7 +117,7 @@ class _Words:
         return f"latent{'s' if len(indices) > 1 else ''} {listed([self.numbers[i] for i in indices])}"
 
     def factors(self, indices: Sequence[int] | np.ndarray) -> str:
-        """"hue", "hue and size", or "hue, size and 6 more"."""
+        """As in "hue", "hue and size", or "hue, size and 6 more"."""
         names = [self.factor_names[i] for i in indices]
         return listed(names if len(names) <= self.most + 1 else [*names[: self.most], f"{len(names) - self.most} more"])
 
@@ -131,7 +131,7 @@ class _Words:
 
 
 def listed(names: Sequence[str]) -> str:
-    """"a", "a and b", "a, b and c"."""
+    """As in "a", "a and b", or "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
@@ -156,7 +156,9 @@ def _own(
         )
     if len(own) > words.most:
         left = len(own) - words.most
-        clauses.append(f"{left} more factor{'s have latents' if left > 1 else ' has a latent'} of {'their' if left > 1 else 'its'} own")
+        clauses.append(
+            f"{left} more factor{'s have latents' if left > 1 else ' has a latent'} of {'their' if left > 1 else 'its'} own"
+        )
     return "; ".join(clauses)
 
 

@@ -20,8 +20,8 @@ from unsnarl.data import FactorTable
 from unsnarl.errors import DataError, UnknownNameError, UnsnarlError
 from unsnarl.information import column_entropies, pairwise_mutual_information
 from unsnarl.measures._active import LatentTypes
-from unsnarl.measures._findings import chance_level, describe
-from unsnarl.measures._inputs import Codes, as_categories, levels_of, varying
+from unsnarl.measures._findings import chance_level, describe, listed, shortened
+from unsnarl.measures._inputs import Codes, levels_of, quantile_bins, varying
 from unsnarl.measures._scores import Score, Scores
 
 Progress = Callable[[str, float, int], None]
@@ -65,7 +65,9 @@ MEASURES: dict[str, _Row] = {
         {
             "disentanglement": _Kept("how nearly each latent serves to predict one factor only", "0 to 1"),
             "completeness": _Kept("how nearly each factor is predicted from one latent only", "0 to 1"),
-            "informativeness": _Kept("accuracy (R² for continuous factors) of the prediction on held-out rows", "up to 1"),
+            "informativeness": _Kept(
+                "accuracy (R² for continuous factors) of the prediction on held-out rows", "up to 1"
+            ),
             "informativeness_train": _Kept("the same on the rows the predictor learned from", "up to 1"),
         },
     ),
@@ -84,14 +86,20 @@ MEASURES: dict[str, _Row] = {
         ("kinds", "factor_bins", "bins", "bootstrap", "seed"),
         {
             "modularity": _Kept("how nearly each latent, useful or not, tells of one factor only", "0 to 1"),
-            "explicitness": _Kept("area under the ROC curve of a linear classifier on held-out rows; chance is 0.5", "0 to 1"),
+            "explicitness": _Kept(
+                "area under the ROC curve of a linear classifier on held-out rows; chance is 0.5", "0 to 1"
+            ),
             "explicitness_train": _Kept("the same on the rows the classifier learned from", "0 to 1"),
         },
     ),
     "beta_vae_score": _Row(
         "_beta_vae",
         ("kinds", "factor_bins", "bootstrap", "seed"),
-        {"beta_vae": _Kept("how often a linear classifier tells from code differences which factor was held", "0 to 1")},
+        {
+            "beta_vae": _Kept(
+                "how often a linear classifier tells from code differences which factor was held", "0 to 1"
+            )
+        },
     ),
     "factor_vae_score": _Row(
         "_factor_vae",
@@ -112,7 +120,9 @@ _ACTIVE_NUMBERS = {
     "tc_mean": _Kept("total correlation of the means of all latents, in nats", "0 and up"),
     "tc_sampled": _Kept("total correlation of sampled latents, in nats", "0 and up"),
     "tc_mean_without_passive": _Kept("total correlation of the means without the passive latents, in nats", "0 and up"),
-    "tc_sampled_without_passive": _Kept("total correlation of sampled latents without the passive ones, in nats", "0 and up"),
+    "tc_sampled_without_passive": _Kept(
+        "total correlation of sampled latents without the passive ones, in nats", "0 and up"
+    ),
     "share_removed": _Kept("share of the gap between mean and sampled that goes with the passive latents", "up to 1"),
 }
 
@@ -264,7 +274,9 @@ class MeasureReport:
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
     def __repr__(self) -> str:
-        lines = [f"MeasureReport: {self.n:,} observations, {len(self.latent_names)} latents, {len(self.factor_names)} factors"]
+        lines = [
+            f"MeasureReport: {self.n:,} observations, {len(self.latent_names)} latents, {len(self.factor_names)} factors"
+        ]
         lines += [f"  {sentence}" for sentence in self.finding]
         for name, scores in self.scores.items():
             numbers = [repr(number)[6:-1] for number in _numbers(scores).values()]
@@ -295,8 +307,8 @@ def measure(
     """Score a representation with every measure that its factors allow, and say in words what carries what.
 
     A measure that cannot be computed (its definition wants discrete factors and there are continuous ones, say) is skipped
-    with the reason; the others go on. Factors with a single value, and rows with a missing factor value, are left out, and the
-    finding says so. All measures see the same rows.
+    with the reason; the others go on. Factors with a single value or with another category in every row, and rows with a missing
+    factor value, are left out, and the finding says so. All measures see the same rows.
 
     Args:
         codes: representation of n observations, shape (n, latent); an array, a tensor, or a data frame whose columns name
@@ -491,14 +503,30 @@ def _read(
         # fresh levels: a value that is left in no row is no value of the factor any more
         table, matrix = FactorTable.of(known.values, kinds=known.kinds), matrix[keep]
         logvar = None if logvar is None else logvar[keep]
-    single = [name for name in table.names if table.values[name].nunique() < 2]
-    if len(single) == len(table.names):
-        raise DataError(f"no factor varies: {', '.join(map(repr, single[:5]))} {'has' if len(single) == 1 else 'have'} one value")
-    if single:
-        table = table.select([name for name in table.names if name not in single])
-        some = ", ".join(single[:5]) + (f" and {len(single) - 5} more" if len(single) > 5 else "")
-        notes.append(f"Left out, having one value only: {some}.")
+    levels = {name: table.values[name].nunique() for name in table.names}
+    single = [name for name in table.names if levels[name] < 2]
+    unique = [name for name in table.names if levels[name] == len(table) and table.kinds[name] == "discrete"]
+    useless = dict.fromkeys(single + unique)
+    if len(useless) == len(table.names):
+        raise DataError(
+            "nothing can be measured of any factor: "
+            + "; ".join(_some(names, why) for names, why in ((single, _SINGLE), (unique, _UNIQUE)) if names)
+        )
+    if useless:
+        table = table.select([name for name in table.names if name not in useless])
+    notes += [f"Left out: {_some(names, why)}." for names, why in ((single, _SINGLE), (unique, _UNIQUE)) if names]
     return matrix, table, logvar, notes
+
+
+_SINGLE = "with one value only"
+_UNIQUE = "with another category in every row"
+
+
+def _some(names: Sequence[str], why: str) -> str:
+    """A few factor names and what is wrong with them."""
+    return (
+        listed([shortened(n) for n in names[:5]] + ([f"{len(names) - 5} more"] if len(names) > 5 else [])) + f", {why}"
+    )
 
 
 def _latent_names(codes: Any, names: Sequence[str] | None, count: int) -> list[str]:
@@ -516,19 +544,19 @@ def _information(
 ) -> tuple[Float[np.ndarray, "latent factor"], Float[np.ndarray, " factor"]]:
     """I(s_i; z_j) / H(s_i) and the level that chance stays below, from codes with shuffled rows."""
     n, latents = codes.shape
-    cut = as_categories(table, min(_CUTS, max(2, n // 10)), "the finding").indices
-    counted = _counted(codes, discrete)
-    categories = codes[:, counted]
+    cut = np.stack([_cut(table.column(name), table.kinds[name], n) for name in table.names], axis=1)
+    counted = _counted(codes, discrete) & varying(codes)
+    sought = ~counted & varying(codes)
     entropy = column_entropies(cut)
 
     def normalized(labels: np.ndarray) -> Float[np.ndarray, "latent factor"]:
         nmi = np.zeros((latents, labels.shape[1]))
         if counted.any():
-            nmi[counted] = pairwise_mutual_information(categories, labels, estimator="plugin")
-        if not counted.all():
-            neighbors = min(_NEIGHBORS, n - 1)
-            nmi[~counted] = pairwise_mutual_information(
-                codes[:, ~counted].astype(np.float64), labels, estimator="ross", n_neighbors=neighbors, clip=True
+            nmi[counted] = pairwise_mutual_information(codes[:, counted], labels, estimator="plugin")
+        if sought.any():
+            points, neighbors = codes[:, sought].astype(np.float64), min(_NEIGHBORS, n - 1)
+            nmi[sought] = pairwise_mutual_information(
+                points, labels, estimator="ross", n_neighbors=neighbors, clip=True
             )
         return nmi / entropy
 
@@ -539,6 +567,14 @@ def _information(
         repeats = int(np.clip(math.ceil(_SHUFFLED_LATENTS / latents), 2, 20))
         shuffled = np.stack([normalized(cut[rng.permutation(n)]) for _ in range(repeats)])
     return nmi, chance_level(shuffled)
+
+
+def _cut(values: np.ndarray, kind: str, n: int) -> np.ndarray:
+    """Category indices as they are, continuous values in ten equally filled bins (or above their median, if that is all)."""
+    if kind == "discrete":
+        return values
+    bins = quantile_bins(values, min(_CUTS, max(2, n // 10)))
+    return bins if varying(bins) else (values > np.median(values)).astype(np.int64)
 
 
 def _counted(codes: Codes, discrete: bool | None) -> np.ndarray:

@@ -132,7 +132,7 @@ def _modularity(information: Float[np.ndarray, "latent factor"]) -> Float[np.nda
     return 1.0 - deviation
 
 
-def _split(n: int, train_fraction: float, seed: int) -> tuple[Rows, Rows]:
+def _split(n: int, train_fraction: float, seed: int) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
     count = round(n * train_fraction)
     if not 0 < count < n:
         raise OptionError(
@@ -143,7 +143,7 @@ def _split(n: int, train_fraction: float, seed: int) -> tuple[Rows, Rows]:
 
 
 def _areas(
-    codes: Codes, labels: Labels, train: Rows, test: Rows
+    codes: Codes, labels: Labels, train: Int[np.ndarray, " train"], test: Int[np.ndarray, " test"]
 ) -> tuple[Float[np.ndarray, " factor"], Float[np.ndarray, " factor"]]:
     """Mean area under the ROC curve over the values of each factor, on the training and the test part."""
     active = varying(codes[train])

@@ -144,7 +144,7 @@ def svg(figure: Figure) -> str:
         fonts.setLevel(level)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    return re.sub(r"""(style="font: [^;"]*?px) [^;"]*""", lambda m: f"{m.group(1)} {UI_FONTS}", text)
+    return text.replace("'DejaVu Sans'", UI_FONTS)
 
 
 def darkened(drawn: str) -> str:

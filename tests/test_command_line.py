@@ -1,0 +1,195 @@
+"""The commands as a user types them: what they print, what they write, how they refuse."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from unsnarl import cli
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    factors = pd.DataFrame({"size": rng.integers(4, size=600), "hue": rng.choice(["red", "green", "blue"], size=600)})
+    codes = rng.normal(size=(600, 3))
+    codes[:, 1] = factors["size"] + 0.1 * rng.normal(size=600)
+    np.save("codes.npy", codes)
+    factors.to_csv("factors.csv", index=False)
+    return tmp_path
+
+
+def command(*words, capsys):
+    """Exit code, standard output and standard error of one command, run in this process."""
+    old, sys.argv = sys.argv, ["unsnarl", *map(str, words)]
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code
+    finally:
+        sys.argv = old
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+FAST = ("--only", "sap", "--only", "irs", "--bootstrap", "0")
+
+
+def test_measure_prints_the_finding_and_writes_report_and_json(folder, capsys):
+    code, out, err = command(
+        *("measure", "codes.npy", "--factors", "factors.csv", "--to", "report.html", "--json", "scores.json"),
+        *FAST,
+        capsys=capsys,
+    )
+    assert (code, err) == (0, "")
+    assert "Latent 1 carries size alone" in out
+    assert "Latent 1 carries size alone" in (folder / "report.html").read_text()
+    assert json.loads((folder / "scores.json").read_text())["n"] == 600
+
+
+def test_leave_out_and_drop(folder, capsys):
+    table = pd.read_csv("factors.csv")
+    table.loc[5, "hue"] = None
+    table["nothing"] = 1
+    table.to_csv("gaps.csv", index=False)
+    words = ("measure", "codes.npy", "--factors", "gaps.csv", *FAST)
+    code, _, err = command(*words, capsys=capsys)
+    assert code == 2
+    assert "factor 'hue' has 1 missing value (first at row 5)" in err
+    code, _, err = command(*words, "--missing", "drop", capsys=capsys)
+    assert code == 2
+    assert "factor 'nothing' has the same value in every row" in err
+    code, out, _ = command(*words, "--missing", "drop", "--leave-out", "nothing", capsys=capsys)
+    assert code == 0
+    assert "size" in out
+
+
+def spoil(folder, what):
+    codes = np.load("codes.npy")
+    if what == "short":
+        np.save("codes.npy", codes[:-1])
+    elif what == "nan":
+        codes[7, 2] = np.nan
+        np.save("codes.npy", codes)
+    elif what == "infinite":
+        codes[7, 2] = np.inf
+        np.save("codes.npy", codes)
+    elif what == "object":
+        np.save("codes.npy", codes.astype(object), allow_pickle=True)
+    elif what == "pickled npz":
+        np.savez("codes.npz", z=codes.astype(object))
+        (folder / "codes.npy").unlink()
+        (folder / "codes.npz").rename("codes.npy")
+    elif what == "empty column":
+        table = pd.read_csv("factors.csv")
+        table["hue"] = None
+        table.to_csv("factors.csv", index=False)
+    elif what == "directory":
+        (folder / "codes.npy").unlink()
+        (folder / "codes.npy").mkdir()
+    elif what == "truncated":
+        data = (folder / "codes.npy").read_bytes()
+        (folder / "codes.npy").write_bytes(data[: len(data) // 2])
+    elif what == "missing":
+        (folder / "codes.npy").unlink()
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("short", "codes.npy has 599, factors.csv has 600"),
+        ("nan", "NaN at row 7, column 2"),
+        ("infinite", "infinite at row 7, column 2"),
+        ("object", "pickle"),
+        ("pickled npz", "codes.npy"),
+        ("empty column", "factor 'hue' is empty"),
+        ("directory", "codes.npy"),
+        ("truncated", "codes.npy"),
+        ("missing", "codes.npy"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(folder, capsys, what, says):
+    spoil(folder, what)
+    code, out, err = command(
+        "measure", "codes.npy", "--factors", "factors.csv", "--to", "report.html", *FAST, capsys=capsys
+    )
+    assert code == 2
+    assert out == ""
+    assert err.startswith("unsnarl: ")
+    assert err.count("\n") == 1
+    assert says in err
+    assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("measure", "codes.npy", "--factors", "factors.csv", "--leave-out", "hu"), "did you mean 'hue'?"),
+        (("measure", "codes.npy", "--factors", "factors.csv", "--kind", "hue"), "NAME=VALUE"),
+        (("measure", "codes.npy", "--factors", "factors.csv", "--kind", "hue=continuous"), "cannot be continuous"),
+        (("measure", "codes.npy", "--factors", "factors.csv", "--only", "sapp"), "did you mean 'sap'?"),
+        (("measure", "codes.npy", "--factors", "factors.csv", "--to", "no/report.html"), "does not exist"),
+        (("measure", "codes.npy", "--factors", "factors.csv", "--to", "."), "is a directory"),
+        (("measure", "codes.npy"), "factors"),
+        (("run", "qlea", "--data", "digits"), "did you mean 'qlae'?"),
+        (("run", "qlae", "--data", "digitz"), "did you mean 'digits'?"),
+        (("run", "qlae", "--data", "digits", "--set", "levls=3"), "did you mean 'levels'"),
+        (("show", "qlea"), "did you mean 'qlae'?"),
+        (("claim", "qlea"), "did you mean 'qlae'?"),
+        (("list", "sistems"), "did you mean 'systems'?"),
+        (("report", ".", "--data", "digits"), "holds no saved model"),
+        (("nonsense",), "nonsense"),
+    ],
+)
+def test_wrong_words_are_one_sentence_and_exit_2(folder, capsys, words, says):
+    code, _, err = command(*words, capsys=capsys)
+    assert code == 2
+    assert err.startswith("unsnarl: ")
+    assert "Traceback" not in err
+    assert says in err
+
+
+def test_run_trains_measures_reports_and_repeats_at_once(folder, capsys):
+    words = ("run", "ae", "--data", "wine", "--steps", "60", "--set", "latents=3", "--bootstrap", "0", "--out", "w")
+    code, out, _ = command(*words, capsys=capsys)
+    assert code == 0
+    page = (folder / "w" / "report.html").read_text()
+    assert "grower" in page
+    assert "Report:" in out
+    first = [json.loads(line) for line in (folder / "w" / "metrics.jsonl").read_text().splitlines()]
+    assert command(*words, capsys=capsys)[0] == 0
+    again = [json.loads(line) for line in (folder / "w" / "metrics.jsonl").read_text().splitlines()]
+    assert first == again  # nothing was trained anew
+
+
+def test_lists_name_everything(capsys):
+    code, out, _ = command("list", capsys=capsys)
+    assert code == 0
+    for name in ("qlae", "active-variables", "shapes3d", "infomec"):
+        assert name in out
+    code, out, _ = command("show", "qlae", capsys=capsys)
+    assert code == 0
+    assert "2305.18378" in out
+
+
+HEAVY = ("torch", "sklearn", "scipy", "pandas", "lightning", "numba", "matplotlib", "huggingface_hub", "transformers")
+
+
+@pytest.mark.parametrize("words", ["import unsnarl", "--help", "list"])
+def test_the_quick_commands_import_nothing_heavy(words):
+    if words == "import unsnarl":
+        program = "import unsnarl"
+    else:
+        program = f"import sys; from unsnarl import cli; sys.argv = ['unsnarl', {words!r}]\ntry: cli.main()\nexcept SystemExit: pass"
+    program += (
+        "\nimport sys; print(); print('modules', len(sys.modules), *sorted({m.split('.')[0] for m in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    words_ = done.stdout.splitlines()[-1].split()
+    assert not set(HEAVY) & set(words_[2:])
+    assert int(words_[1]) < (300 if words == "import unsnarl" else 900)
