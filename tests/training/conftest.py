@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from small_runs import CONFIG, batches, task_of
 
 from unsnarl.training import Run, train
+
+torch.set_num_threads(1)  # threads only get in each other's way on networks this small
 
 
 @pytest.fixture

@@ -88,10 +88,10 @@ def test_a_finished_run_is_not_run_again(short_run, tmp_path):
     task, history = short_run(steps=20)
     checkpoint = tmp_path / "run/checkpoint/state.safetensors"
     written, calls = checkpoint.stat().st_mtime_ns, []
-    began = time.monotonic()
+    began = time.process_time()
     again, same = short_run(steps=20, callbacks=[calls.append])
     fewer, _ = short_run(steps=10)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 1
     assert not calls
     assert same == history
     assert checkpoint.stat().st_mtime_ns == written
@@ -253,7 +253,8 @@ def test_weights_that_are_not_finite_never_reach_a_checkpoint(short_run, tmp_pat
 def test_a_huge_learning_rate_is_reported_without_a_run():
     task = task_of("FactorVAE", lr=1e6)
     with pytest.raises(
-        TrainingError, match=r"^the (vae|discriminator) loss is no longer finite at step \d+; try a smaller learning rate$"
+        TrainingError,
+        match=r"^the (vae|discriminator) loss is no longer finite at step \d+; try a smaller learning rate$",
     ):
         train(task, batches(), steps=50, progress=False)
 

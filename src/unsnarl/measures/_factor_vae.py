@@ -1,6 +1,6 @@
 """FactorVAE score: how often the latent that varies least tells which factor was fixed.
 
-Kim and Mnih 2018, "Disentangling by Factorising" (arXiv 1802.05983), Section 4 and Algorithm 2 of its appendix,
+Kim and Mnih 2018, "Disentangling by Factorising" (arXiv 1802.05983), Section 4,
 in the form of Locatello et al. 2019 (`disentanglement_lib`).
 """
 

@@ -108,7 +108,7 @@ class _Words:
         numbered = [re.fullmatch(r"latent (\d+)", name) for name in latents]
         self.numbers = [match.group(1) for match in numbered if match] if all(numbered) else None
 
-    def latents(self, indices: Sequence[int] | np.ndarray) -> str:
+    def latents(self, indices: Sequence[Any] | np.ndarray) -> str:
         """As in "latent 3", "latents 0, 5 and 9", "z0 and z5", or "37 of 384 latents"."""
         if len(indices) > self.most:
             return f"{len(indices)} of {len(self.latent_names)} latents"
@@ -116,7 +116,7 @@ class _Words:
             return listed([self.latent_names[i] for i in indices])
         return f"latent{'s' if len(indices) > 1 else ''} {listed([self.numbers[i] for i in indices])}"
 
-    def factors(self, indices: Sequence[int] | np.ndarray) -> str:
+    def factors(self, indices: Sequence[Any] | np.ndarray) -> str:
         """As in "hue", "hue and size", or "hue, size and 6 more"."""
         names = [self.factor_names[i] for i in indices]
         return listed(names if len(names) <= self.most + 1 else [*names[: self.most], f"{len(names) - self.most} more"])

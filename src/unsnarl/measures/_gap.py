@@ -1,6 +1,6 @@
 """Mutual information gap: how far each factor is carried by one latent rather than two.
 
-Chen et al. 2018, "Isolating Sources of Disentanglement in Variational Autoencoders" (arXiv 1802.04942), Equation 6,
+Chen et al. 2018, "Isolating Sources of Disentanglement in Variational Autoencoders" (arXiv 1802.04942), Section 4,
 with the estimator of Locatello et al. 2019 (`disentanglement_lib`).
 """
 

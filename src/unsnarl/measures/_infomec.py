@@ -1,6 +1,6 @@
 """InfoMEC: modularity, explicitness and compactness from information.
 
-Hsu, Dorrell, Whittington, Wu, Finn 2023, "Disentanglement via Latent Quantization" (arXiv 2305.18378), Section 4.
+Hsu, Dorrell, Whittington, Wu, Finn 2023, "Disentanglement via Latent Quantization" (arXiv 2305.18378).
 """
 
 from __future__ import annotations
@@ -90,10 +90,11 @@ def infomec(
     exceeds the largest range / 20; the classifier sees standardised codes.
 
     What differs from the published code: the noise of 1e-10 standard deviations that breaks ties in scikit-learn's
-    mutual_info_classif is drawn from `seed`; a constant latent has NMI 0 instead of what the noise gives; active latents (factors) that share no information with
-    anything are left out of the mean, with a warning, where the published mean is nan. Inputs are computed in float64. The
-    classifier's stopping rule is that of the installed scikit-learn: before version 1.4 it was applied to the summed
-    instead of the mean loss, so values of InfoE from older ones are up to about 0.001 higher for factors read perfectly.
+    mutual_info_classif is drawn from `seed`; a constant latent has NMI 0 instead of what the noise gives; active latents
+    (factors) that share no information with anything are left out of the mean, with a warning, where the published mean is
+    nan. Inputs are computed in float64. The classifier's stopping rule is that of the installed scikit-learn: before version
+    1.4 it was applied to the summed instead of the mean loss, so values of InfoE from older ones are up to about 0.001
+    higher for factors read perfectly.
 
     Args:
         codes: representation of n observations, shape (n, latent).
@@ -102,7 +103,8 @@ def infomec(
             quantised representation by its indices: its values may differ by rounding and be split into several.
         kinds: "discrete" or "continuous" where the guess of `FactorTable` is wrong.
         n_neighbors: neighbours of the Ross estimator; None is the variant's.
-        prune: a latent is active when its range exceeds the largest range / prune; None is the variant's.
+        prune: a latent is active when its range exceeds the largest range / prune; None is the variant's (for
+            "published" discrete codes: when it varies at all).
         statistic: "ratio" as above, or "gap": the mean difference of the largest two NMI instead of the normalised ratios.
         probe: "classification" as above, or "regression": InfoE is the mean R^2 of least squares (ordered factors).
         variant: "published" is the stand-alone definition above (10 neighbours, prune 20). "training-log" is what the

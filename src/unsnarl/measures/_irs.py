@@ -1,6 +1,6 @@
 """Interventional robustness score: how still a latent stays when everything but one factor changes.
 
-Suter et al. 2019, "Robustly Disentangled Causal Mechanisms" (arXiv 1811.00007), Section 4 and Algorithm 1,
+Suter et al. 2019, "Robustly Disentangled Causal Mechanisms" (arXiv 1811.00007),
 in the form of Locatello et al. 2019 (`disentanglement_lib`).
 """
 
@@ -32,7 +32,7 @@ def irs(
     """How little each latent moves when its own factor is held and all others change (Suter et al. 2019).
 
     With d_jk(v) the `diff_quantile` quantile of |z_j - mean(z_j | s_k = v)| among observations with s_k = v:
-    R_jk = 1 - mean_v d_jk(v) / max |z_j - mean z_j| (their equations 7-10), and the score is the mean over latents of
+    R_jk = 1 - mean_v d_jk(v) / max |z_j - mean z_j| and the score is the mean over latents of
     max_k R_jk, each latent weighted by its largest deviation max |z_j - mean z_j|.
 
     The values agree with the published code, which bins every factor into 20 equal-width bins, discrete ones as well: for a

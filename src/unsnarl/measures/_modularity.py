@@ -36,7 +36,7 @@ def modularity_explicitness(
     """Whether each latent tells of one factor, and a linear classifier reads every factor (Ridgeway and Mozer 2018).
 
     - modularity: with m_ji = I(s_i; z_j) and k the factor with the largest, the mean over latents of
-      1 - sum_{i != k} m_ji^2 / (m_jk^2 (factors - 1)) (their Equations 2 and 3);
+      1 - sum_{i != k} m_ji^2 / (m_jk^2 (factors - 1));
     - explicitness: the mean over factors and their values of the area under the ROC curve of a logistic regression that tells
       this value from the others, on observations held out; `explicitness_train` on those it was fitted to.
 

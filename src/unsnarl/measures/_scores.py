@@ -88,7 +88,7 @@ class Scores(Mapping[str, float]):
     Args:
         values_: name -> number, the headline first.
         intervals: name -> (low, high), for the names that have one.
-        matrices: name -> array of shape (latent, factor) behind the numbers.
+        matrices: name -> array behind the numbers, of shape (latent, factor) unless the measure says otherwise.
         extra: anything else the measure found (index arrays, masks, settings).
         measure: name of the measure.
 

@@ -100,7 +100,7 @@ class LatentFactorMetric(Metric):
         # a state, so that a MetricCollection does not let metrics with different limits share their observations
         self.add_state("limit", default=torch.tensor(max_observations or 0), dist_reduce_fx="max")
 
-    def update(self, codes: Shaped[Tensor, "batch *latent"], factors: Shaped[Tensor, "batch *factor"]) -> None:
+    def update(self, codes: Shaped[Tensor, "batch *latent"], factors: Shaped[Tensor, "rows *factor"]) -> None:
         """Take in one batch.
 
         Args:

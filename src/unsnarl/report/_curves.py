@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from unsnarl.errors import DataError
-from unsnarl.report._style import PAGE_WIDTH, drawing, new_figure, number, short
+from unsnarl.report._style import PAGE_WIDTH, drawing, fitted, new_figure, number, short
 
 MOST_PANELS = 12
 NOT_CURVES = {"step", "epoch", "seconds", "time", "elapsed"}
@@ -105,7 +105,7 @@ def training_curves(
             axes.yaxis.grid(True)
             axes.spines["left"].set_visible(False)
             axes.tick_params(which="both", length=0)
-            axes.set_title(short(name, 26), parse_math=False)
+            axes.set_title(fitted(name, width / side_by_side - 1.3, 9.5, "bold"), parse_math=False)
             axes.set_title(number(float(value[-1])), loc="right", color=colours.muted, weight="normal")
         for axes in grid[-1]:
             axes.set_xlabel("step", fontsize=8.5)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from unsnarl.arrays import as_matrix, check_range
 from unsnarl.errors import DataError
-from unsnarl.report._style import PAGE_WIDTH, drawing, new_figure, number, ramp, readable_on, short
+from unsnarl.report._style import PAGE_WIDTH, drawing, fitted, new_figure, number, ramp, readable_on, short, text_width
 
 MOST_LATENTS = 40
 
@@ -115,11 +115,11 @@ def heat_map(
     shown = arranged.matrix
     values = shown.to_numpy(np.float64)
     rows, columns = values.shape
-    row_names = [short(n, 18) for n in shown.index]
-    column_names = [short(n, 22) for n in shown.columns]
-    left = 0.15 + 0.075 * max(map(len, row_names))
+    row_names = [fitted(n, 1.4, 8.5) for n in shown.index]
+    column_names = [fitted(n, 1.6, 8.5) for n in shown.columns]
+    left = 0.2 + max(text_width(n, 8.5) for n in row_names)
     upright = max(map(len, column_names)) > 5 or columns > 10
-    top = (0.2 + 0.07 * max(map(len, column_names)) if upright else 0.3) + (0.3 if title else 0.05)
+    top = (0.12 + max(text_width(n, 8.5) for n in column_names) if upright else 0.3) + (0.3 if title else 0.05)
     note = arranged.sentence() if arranged.left_out else ""
     bottom = 0.45 if note else 0.1
     cell_width = 0.46 if width is None else max((width - left - 0.1) / columns, 0.3)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from unsnarl.errors import DataError
 from unsnarl.report._score_rows import ScoreRow, collect
-from unsnarl.report._style import PAGE_WIDTH, drawing, new_figure, number, short
+from unsnarl.report._style import PAGE_WIDTH, drawing, fitted, new_figure, number, short, text_width
 
 STACKED_BELOW = 5.0  # inches: narrower pictures put the name above its whisker instead of beside it
 
@@ -43,7 +43,6 @@ def interval_plot(scores: Any, *, title: str | None = None, width: float = PAGE_
     if not drawn:
         raise DataError("scores has no finite value to draw")
     stacked = width < STACKED_BELOW
-    names = [short(row.label, 32 if stacked else 40) for row in drawn]
     values = [f"{number(row.value)} {row.interval}".rstrip() for row in drawn]
     heads = [row.group if i == 0 or drawn[i - 1].group != row.group else "" for i, row in enumerate(drawn)]
     row_height = 0.5 if stacked else 0.3
@@ -56,8 +55,16 @@ def interval_plot(scores: Any, *, title: str | None = None, width: float = PAGE_
         y.append(level + row_height * (0.74 if stacked else 0.5))
         level += row_height
     top, bottom = (0.35 if title else 0.06), 0.32
-    left = 0.1 if stacked else 0.25 + 0.082 * max(map(len, names))
-    right = 0.12 if stacked else 0.2 + 0.075 * max(map(len, values))
+    longest = max(text_width(value, 8.5) for value in values)
+    if stacked:
+        left, right = 0.1, 0.12
+        names = [
+            fitted(row.label, width - left - right - text_width(value, 8.5) - 0.15)
+            for row, value in zip(drawn, values, strict=True)
+        ]
+    else:
+        names = [fitted(row.label, 0.4 * width) for row in drawn]
+        left, right = 0.2 + max(map(text_width, names)), 0.2 + longest
     height = top + level + bottom
     with drawing(look) as colours:
         figure = new_figure(width, height)
@@ -90,7 +97,7 @@ def interval_plot(scores: Any, *, title: str | None = None, width: float = PAGE_
                 axes.text(-0.02, at, name, transform=beside, va="center", ha="right", parse_math=False)
                 axes.text(1.02, at, text, transform=beside, va="center", ha="left", color=colours.muted, fontsize=8.5)
         for at, head in head_at:
-            where = 0.0 if stacked else -(left - 0.1) / (width - left - right)
+            where = 0.0 if stacked else -(left - 0.05) / (width - left - right)
             axes.text(where, at, short(head, 40), transform=beside, va="center", weight="bold", parse_math=False)
         if title:
             figure.text(0.1 / width, 1 - 0.08 / height, short(title, 60), va="top", weight="bold", fontsize=9.5)

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from unsnarl.claims._statistics import VERDICTS
 from unsnarl.errors import DataError
-from unsnarl.report._style import PAGE_WIDTH, drawing, new_figure, number, short
+from unsnarl.report._style import PAGE_WIDTH, drawing, fitted, new_figure, number
 
 PLAIN = ("system", "baseline", "constant")
 
@@ -189,11 +189,11 @@ def draw(row: ClaimRow, width: float, look: str = "light") -> Figure:
                 mean, out = float(np.mean(finite)), 0.1 if at else -0.1
                 pairs.plot([at + out * 0.6, at + out * 1.8], [mean, mean], color=colour, linewidth=3)
         pairs.set_xlim(-0.35, 1.35)
-        names = [short(name, 14 if width < 5 else 26) for name in (row.baseline_name, row.system_name)]
+        names = [fitted(name, usable * share / 1.7 - 0.08, 8.5) for name in (row.baseline_name, row.system_name)]
         pairs.set_xticks([0, 1], names, parse_math=False)
         pairs.tick_params(axis="x", labelcolor=colours.ink, pad=6)
         better = "higher is better" if row.higher_is_better else "lower is better"
-        pairs.set_title(short(row.metric, 30), parse_math=False, pad=18)
+        pairs.set_title(fitted(row.metric, usable * share + middle - 0.15, 9.5, "bold"), parse_math=False, pad=18)
         pairs.text(0, 1.03, better, transform=pairs.transAxes, fontsize=8, color=colours.muted, va="bottom")
 
         shown = [v for v in (0.0, row.minimum_effect, row.mean, row.low, row.high) if math.isfinite(v)]

@@ -32,12 +32,14 @@ class ScoreRow:
     meaning: str = ""
     range: str = ""
     chance: float = math.nan
-    alone: bool = False  # the measure's only number, so that the score's name says it all
+    alone: bool = False  # the only number of its measure
 
     @property
     def origin(self) -> str:
-        """The measure's name where the score's does not say it."""
-        return "" if self.alone or self.measure.lower() in self.score.lower() else self.measure
+        """The measure's name where the score's does not say it: mig is mutual_information_gap, beta_vae beta_vae_score."""
+        score, measure = self.score.lower(), self.measure.lower()
+        initials = "".join(word[:1] for word in re.split(r"[_ ]+", measure))
+        return "" if self.alone and (score in measure or score == initials) else self.measure
 
     @property
     def label(self) -> str:

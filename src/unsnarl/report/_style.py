@@ -21,6 +21,8 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from unsnarl.arrays import check_choice
 
@@ -171,6 +173,23 @@ def short(text: object, limit: int = 28) -> str:
         return line or "(no name)"
     head = (limit - 1) * 3 // 5
     return line[:head] + "…" + line[-(limit - 1 - head) :]
+
+
+@cache
+def text_width(text: str, size: float = 9, weight: str = "normal") -> float:
+    """How wide a text is in a picture, in inches; the reader's own font is mostly narrower."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        font = FontProperties(family="DejaVu Sans", size=size, weight=weight)
+        return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
+
+
+def fitted(text: object, inches: float, size: float = 9, weight: str = "normal") -> str:
+    """A name cut in the middle until it is no wider than that."""
+    limit = 80
+    while text_width(short(text, limit), size, weight) > inches and limit > 5:
+        limit = min(limit, len(short(text, limit))) - 1
+    return short(text, limit)
 
 
 def number(value: float, digits: int = 3) -> str:
