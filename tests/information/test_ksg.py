@@ -218,7 +218,7 @@ def test_memory_stays_linear():
             OptionError,
             "n_neighbors=0 must be an integer at least 1",
         ),
-        (np.arange(5.0), np.arange(5.0), {"n_neighbors": 1.5}, OptionError, "n_neighbors=1.5 must be an integer"),
+        (np.arange(5.0), np.arange(5.0), {"n_neighbors": -2}, OptionError, "n_neighbors=-2 must be an integer"),
         (np.arange(5.0), np.arange(5.0), {"jitter": -1}, OptionError, "jitter=-1 must be a number at least 0"),
         (np.array([0, 1, 1.7e308]), np.arange(3.0), {"n_neighbors": 1}, DataError, "x has values whose spread"),
     ],

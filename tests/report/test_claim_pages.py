@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import EVIL, claim
-from test_report import Parsed, embedded
+from report_fakes import EVIL, Parsed, claim, embedded
 
 from unsnarl.errors import DataError, FileError
 from unsnarl.report import claims_index, heat_map, paired_plot, write_claim_page
@@ -166,5 +165,5 @@ def test_paired_plot_draws_every_seed():
 )
 def test_bad_records(record, message, page):
     with pytest.raises(DataError, match=message):
-        write_claim_page(record, page)
+        claims_index([record], page)
     assert not page.exists()

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import EVIL, FakeMeasureReport, Shifter, squares
+from report_fakes import EVIL, FakeMeasureReport, Shifter, squares
 
 from unsnarl.errors import DataError, OptionError
 from unsnarl.report import (

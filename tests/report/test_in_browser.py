@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import browser
+import headless_browser
 import pytest
-from conftest import EVIL, FakeMeasureReport, Shifter, claim, squares
+from report_fakes import EVIL, FakeMeasureReport, Shifter, claim, squares
 
 from unsnarl.measures import Scores
 from unsnarl.report import claims_index, write_claim_page, write_report
 
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
-EXECUTABLE = browser.find()
+EXECUTABLE = headless_browser.find()
 
 pytestmark = pytest.mark.skipif(
     EXECUTABLE is None, reason="needs a browser: apt-get install chromium (Debian package 'chromium')"
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def chromium():
-    opened = browser.Browser(str(EXECUTABLE))
+    opened = headless_browser.Browser(str(EXECUTABLE))
     yield opened
     opened.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 import html
 import inspect
@@ -10,15 +9,13 @@ import io
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import EVIL, FakeMeasureReport, Shifter, squares
 from PIL import Image
+from report_fakes import EVIL, FakeMeasureReport, Parsed, Shifter, embedded, squares
 
 import unsnarl
 from unsnarl.data import FactorDataset
@@ -27,50 +24,6 @@ from unsnarl.measures import Score, Scores
 from unsnarl.report import write_report
 
 SECTIONS = ["scores", "matrices", "traversals", "reconstructions", "training", "data", "reproduce"]
-
-
-class Parsed(HTMLParser):
-    """Tags with their attributes, the text, and whether every tag was closed."""
-
-    VOID = frozenset({"meta", "link", "img", "source", "br"})
-
-    def __init__(self, page: Path):
-        super().__init__()
-        self.source = page.read_text(encoding="utf-8")
-        self.tags: list[tuple[str, dict]] = []
-        self.words: list[str] = []
-        self.open: list[str] = []
-        self.feed(self.source)
-        assert self.open == [], f"left open: {self.open}"
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, text):
-        if not self.open or self.open[-1] not in ("style", "script"):
-            self.words.append(text)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str) -> list[dict]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-    @property
-    def sections(self) -> list[str]:
-        return [a["id"] for a in self.all("section") if a["id"] != "finding"]
-
-
-def embedded(page: Parsed, kind: str) -> list[bytes]:
-    uris = [a["src"] for a in page.all("img")] + [a["srcset"] for a in page.all("source")]
-    start = f"data:{kind};base64,"
-    return [base64.b64decode(u.removeprefix(start)) for u in uris if u.startswith(start)]
 
 
 def test_the_whole_report(model, data, measured, page):
@@ -174,8 +127,8 @@ def test_scores_are_measured_when_absent(model, data, page):
     got = Parsed(page)
     assert got.sections == SECTIONS
     assert re.search(r"mig \d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\] chance \d\.\d{3}", got.text)
-    assert "scores = unsnarl.measure(model.transform(data), data.factors)" in got.text
-    assert "how much more the best latent tells of a factor than the second best" in got.text
+    assert "data.factors, names=['mig', 'irs'], bootstrap=4, baseline=True)" in got.text
+    assert "How much more the best latent tells of a factor than the second best." in got.text
     assert "normalised mutual information" in got.text
 
 
@@ -383,3 +336,11 @@ def test_the_room_takes_what_the_function_takes():
     for name in ("model", "data", "scores", "to", "title"):
         assert room.parameters[name].kind == function.parameters[name].kind
         assert room.parameters[name].default == function.parameters[name].default
+
+
+def test_ragged_observations(page):
+    ragged = FactorDataset([torch.zeros(2), torch.zeros(3)], {"length": [2, 3]})
+    write_report(data=ragged, to=page)
+    got = Parsed(page)
+    assert got.sections == ["data", "reproduce"]
+    assert "2 observations with 1 factor." in got.text

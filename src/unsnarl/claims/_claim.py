@@ -131,6 +131,8 @@ class Row:
             conditions share runs.
         role: "central" and "guard" rows decide the claim's verdict; "ablation" and "extra" rows are reported beside.
         unequal_budget: why the system may be tuned in more runs than a baseline; without a reason that is refused.
+        seeds: how many of the claim's seeds the row uses, the first ones; None uses all. For ablations that would cost
+            more than they tell; a central or guard row uses all.
     """
 
     name: str = field(kw_only=False)
@@ -145,6 +147,7 @@ class Row:
     condition: Mapping[str, Any] = field(default_factory=dict)
     role: str = "central"
     unequal_budget: str = ""
+    seeds: int | None = None
 
     def __post_init__(self) -> None:
         check_range(self.minimum_effect, "minimum_effect", low=0 if self.rule == RULES[1] else None)
@@ -152,6 +155,10 @@ class Row:
         check_choice(self.compare, COMPARISONS, "compare")
         check_choice(self.role, ROLES, "role")
         check_options(dict(self.condition), f"the condition of row {self.name!r}")
+        if self.seeds is not None:
+            check_range(self.seeds, "seeds", low=1, integer=True)
+            if self.role in ("central", "guard"):
+                raise OptionError(f"row {self.name!r} decides the claim and so uses all seeds; leave seeds out")
         if not self.name or not self.metric:
             raise OptionError("a row needs a name and a metric")
         if self.constant is None and not self.baselines:

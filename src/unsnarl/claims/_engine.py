@@ -244,15 +244,17 @@ class _Bench:
             (row.name, arm, seed): self.job(arm, seed, arm_options(row, arm, tuning))
             for seed in seeds  # seed by seed, so that a stopped claim has whole pairs
             for row in self.claim.rows
+            if seed in seeds[: row.seeds]
             for arm in row.arms
         }
         failed = self.execute("runs", list(plan.values()))
         if failed:
             self._give_up(failed)
         for row in self.claim.rows:
-            self._require([plan[row.name, row.system, s] for s in seeds], row.metric)
+            used = seeds[: row.seeds]
+            self._require([plan[row.name, row.system, s] for s in used], row.metric)
             self._require(
-                [plan[row.name, a, s] for a in row.baselines for s in seeds], row.baseline_metric or row.metric
+                [plan[row.name, a, s] for a in row.baselines for s in used], row.baseline_metric or row.metric
             )
         return {where: self.outcomes[job.key] for where, job in plan.items()}
 
@@ -423,6 +425,7 @@ def _row_entry(
     tuning: Sequence[Mapping[str, Any]],
     results: Mapping[tuple[str, str, int], Outcome],
 ) -> dict[str, Any]:
+    seeds = seeds[: row.seeds]
     system = [results[row.name, row.system, seed].numbers[row.metric] for seed in seeds]
     baseline: list[float | None] = []
     best_arms: list[str | None] = []

@@ -51,7 +51,9 @@ def entropies_of_codes(
     return entropies + (levels - 1) / (2 * n) if estimator == "miller-madow" else entropies
 
 
-def entropy(x: Shaped[np.ndarray, "n"] | Any, *, estimator: CountEstimator = "plugin", base: float = math.e) -> float:
+def entropy(
+    x: Shaped[np.ndarray, "n"] | Any, *, estimator: CountEstimator | str = "plugin", base: float = math.e
+) -> float:
     """Entropy of a discrete variable, H(X) = -sum_x p(x) log p(x).
 
     Args:
@@ -84,7 +86,7 @@ def entropy(x: Shaped[np.ndarray, "n"] | Any, *, estimator: CountEstimator = "pl
 
 def joint_entropy(
     *variables: Shaped[np.ndarray, "n *columns"] | Any,
-    estimator: CountEstimator = "plugin",
+    estimator: CountEstimator | str = "plugin",
     base: float = math.e,
 ) -> float:
     """Entropy of several discrete variables taken together, H(X, Y, ...).
@@ -125,7 +127,7 @@ def _together(codes: list[Codes]) -> Codes:
 
 
 def column_entropies(
-    x: Num[np.ndarray, "n p"] | Any, *, estimator: CountEstimator = "plugin", base: float = math.e
+    x: Num[np.ndarray, "n p"] | Any, *, estimator: CountEstimator | str = "plugin", base: float = math.e
 ) -> Float[np.ndarray, "p"]:
     """Entropy of each column of category codes by itself, H(X_1), ..., H(X_p).
 
@@ -153,7 +155,7 @@ def conditional_entropy(
     x: Shaped[np.ndarray, "n *columns"] | Any,
     given: Shaped[np.ndarray, "n *columns"] | Any,
     *,
-    estimator: CountEstimator = "plugin",
+    estimator: CountEstimator | str = "plugin",
     base: float = math.e,
 ) -> float:
     """What remains unknown of X when another discrete variable is known, H(X | G) = H(X, G) - H(G).
@@ -197,7 +199,7 @@ def conditional_mutual_information(
     y: Shaped[np.ndarray, "n *columns"] | Any,
     given: Shaped[np.ndarray, "n *columns"] | Any,
     *,
-    estimator: CountEstimator = "plugin",
+    estimator: CountEstimator | str = "plugin",
     base: float = math.e,
 ) -> float:
     """What two discrete variables share beyond a third, I(X; Y | G) = H(X,G) + H(Y,G) - H(X,Y,G) - H(G).

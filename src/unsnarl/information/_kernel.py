@@ -28,7 +28,7 @@ _MEDIAN_ROWS = 1000  # the median heuristic looks at this many rows, evenly spac
 def median_distance(points: Float[np.ndarray, "n dimension"]) -> float:
     """The median of the pairwise Euclidean distances that are not zero (Gretton et al. 2005).
 
-    Up to 1,000 rows all pairs are used, beyond that those of 1,000 evenly spaced rows. Cost: O(n * dimension).
+    Up to 1,000 rows all pairs are used, beyond that those of 1,000 evenly spaced rows, so at most half a million distances.
     """
     from scipy.spatial.distance import pdist
 
@@ -114,7 +114,7 @@ def hsic(
     x: Num[np.ndarray, "n *dx"] | Any,
     y: Num[np.ndarray, "n *dy"] | Any,
     *,
-    kernel: Kernel = "gaussian",
+    kernel: Kernel | str = "gaussian",
     bandwidth: float | None = None,
     unbiased: bool = True,
 ) -> float:
@@ -155,7 +155,7 @@ def centered_kernel_alignment(
     x: Num[np.ndarray, "n *dx"] | Any,
     y: Num[np.ndarray, "n *dy"] | Any,
     *,
-    kernel: Kernel = "linear",
+    kernel: Kernel | str = "linear",
     bandwidth: float | None = None,
     unbiased: bool = False,
 ) -> float:
@@ -206,7 +206,7 @@ def pairwise_hsic(
     x: Num[np.ndarray, "n p"] | Any,
     y: Num[np.ndarray, "n q"] | Any | None = None,
     *,
-    kernel: Literal["gaussian", "linear"] = "gaussian",
+    kernel: Literal["gaussian", "linear"] | str = "gaussian",
     bandwidth: float | None = None,
     unbiased: bool = True,
 ) -> Float[np.ndarray, "p q"]:
@@ -223,7 +223,7 @@ def pairwise_hsic(
         DataError: different lengths, not finite, or fewer than 4 observations when unbiased.
         OptionError: unknown kernel, or bandwidth not above 0.
 
-    Cost: O(n^2 p q), of which the n^2 (p + q) exponentials take most: one to two seconds for 1,000 x 64 x 8, a
+    Cost: O(n^2 p q), of which the n^2 (p + q) exponentials take most: about two seconds for 1,000 x 64 x 8, a
     hundred times that for 10,000. Memory O(n (p + q)) and 64 MB.
 
     >>> x = np.random.default_rng(0).normal(size=(100, 3))

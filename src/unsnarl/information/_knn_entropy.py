@@ -19,7 +19,7 @@ def knn_entropy(
     x: Num[np.ndarray, "n *dimension"] | Any,
     *,
     n_neighbors: int = 3,
-    metric: Literal["chebyshev", "euclidean"] = "chebyshev",
+    metric: Literal["chebyshev", "euclidean"] | str = "chebyshev",
     jitter: float = 0.0,
     seed: int = 0,
     base: float = math.e,

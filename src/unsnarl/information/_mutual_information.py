@@ -25,9 +25,9 @@ def mutual_information(
     x: Shaped[np.ndarray, "n *dx"] | Any,
     y: Shaped[np.ndarray, "n *dy"] | Any,
     *,
-    estimator: Estimator = "plugin",
+    estimator: Estimator | str = "plugin",
     n_neighbors: int = 3,
-    discrete: Literal["x", "y"] | None = None,
+    discrete: Literal["x", "y"] | str | None = None,
     standardize: bool = True,
     clip: bool = False,
     jitter: float = 0.0,
@@ -124,7 +124,7 @@ def _of_labels(
     x: Any,
     y: Any,
     n_neighbors: int,
-    discrete: Literal["x", "y"] | None,
+    discrete: str | None,
     standardize: bool,
     jitter: float,
     seed: int,
@@ -149,7 +149,7 @@ def _of_labels(
     return ross_information(points, row_codes(codes)[0], int(n_neighbors), label_name)
 
 
-def which_is_discrete(x: Any, y: Any, discrete: Literal["x", "y"] | None) -> Literal["x", "y"]:
+def which_is_discrete(x: Any, y: Any, discrete: str | None) -> str:
     """Which of two inputs holds categories: the one named, or the one that does not hold floats.
 
     Raises:
@@ -187,7 +187,7 @@ def shuffled_baseline(
     x: Shaped[np.ndarray, "n *dx"] | Any,
     y: Shaped[np.ndarray, "n *dy"] | Any,
     *,
-    estimator: Estimator = "plugin",
+    estimator: Estimator | str = "plugin",
     repeats: int = 20,
     seed: int = 0,
     **options: Any,

@@ -26,9 +26,9 @@ def pairwise_mutual_information(
     x: Num[np.ndarray, "n p"] | Any,
     y: Num[np.ndarray, "n q"] | Any | None = None,
     *,
-    estimator: Estimator = "plugin",
+    estimator: Estimator | str = "plugin",
     n_neighbors: int = 3,
-    discrete: Literal["x", "y"] | None = None,
+    discrete: Literal["x", "y"] | str | None = None,
     standardize: bool = True,
     clip: bool = False,
     jitter: float = 0.0,
@@ -63,7 +63,7 @@ def pairwise_mutual_information(
         EstimatorWarning: for the worst pair, where its estimate is unreliable.
 
     Cost: "plugin" O(n p q); "ross" O(n log n p q), 10,000 x 64 x 8 in about half a second on two cores; KSG
-    O(n sqrt(k n) p q), ten times that; "gaussian" O(n p q). Memory O(n (p + q)).
+    O(n sqrt(k n) p q), twenty times that; "gaussian" O(n p q). Memory O(n (p + q)).
 
     >>> x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 5)
     >>> pairwise_mutual_information(x, x[:, :1], base=2)
@@ -146,7 +146,7 @@ def _from_labels(
     x: np.ndarray,
     y: np.ndarray | None,
     n_neighbors: int,
-    discrete: Literal["x", "y"] | None,
+    discrete: str | None,
     jitter: float,
     rng: np.random.Generator,
 ) -> PairMatrix:

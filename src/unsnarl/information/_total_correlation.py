@@ -21,7 +21,7 @@ TotalCorrelationEstimator = Literal["plugin", "miller-madow", "gaussian", "ksg1"
 def total_correlation(
     x: Num[np.ndarray, "n p"] | Any,
     *,
-    estimator: TotalCorrelationEstimator = "plugin",
+    estimator: TotalCorrelationEstimator | str = "plugin",
     n_neighbors: int = 3,
     standardize: bool = True,
     jitter: float = 0.0,

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt16
@@ -139,6 +139,7 @@ class _Work(NamedTuple):
 
 
 @_jit
+@no_type_check
 def _bin_edges(ranked, limit, edges):
     """Cut one sorted column into at most `limit` bins, only where neighbours are far enough apart to be separated."""
     n = len(ranked)
@@ -159,6 +160,7 @@ def _bin_edges(ranked, limit, edges):
 
 
 @_jit
+@no_type_check
 def _fill_entries(columns):
     values, order, edges, offset, block = columns.values, columns.order, columns.edges, columns.offset, columns.block
     n = values.shape[1]
@@ -174,6 +176,7 @@ def _fill_entries(columns):
 
 
 @_jit
+@no_type_check
 def _gradients(raw, targets, first, classifies, begin, end, out):
     """Negative gradients of targets begin..end-1: residuals, or label minus probability."""
     n = raw.shape[1]
@@ -199,6 +202,7 @@ def _gradients(raw, targets, first, classifies, begin, end, out):
 
 
 @_jit
+@no_type_check
 def _fill_root(columns, signed, sums, counts):
     """Histogram of all rows, whose counts are known beforehand."""
     n, offset, block = len(signed), columns.offset, columns.block
@@ -215,6 +219,7 @@ def _fill_root(columns, signed, sums, counts):
 
 
 @_jit
+@no_type_check
 def _fill_children(columns, signed, rows, start, end, sums, counts, rest_sums, rest_counts):
     """Histogram of rows[start:end], and take it off the parent's, which so becomes the other child's."""
     n, offset, block = len(signed), columns.offset, columns.block
@@ -238,6 +243,7 @@ def _fill_children(columns, signed, rows, start, end, sums, counts, rest_sums, r
 
 
 @_jit
+@no_type_check
 def _gain(left, count, total, size, mean, weight):
     """Squares between the children over the node's size; the very same number for a split and its mirror image."""
     if 2 * count > size:
@@ -249,6 +255,7 @@ def _gain(left, count, total, size, mean, weight):
 
 
 @_jit
+@no_type_check
 def _mix(x):
     """One round of splitmix64: a well mixed 64-bit number."""
     x = np.uint64(x) + np.uint64(0x9E3779B97F4A7C15)
@@ -258,6 +265,7 @@ def _mix(x):
 
 
 @_jit
+@no_type_check
 def _preferred(key, column, other):
     """Whether `column` is taken when both split equally well: the lower one if key is 0, else in random order."""
     if key == 0:
@@ -266,6 +274,7 @@ def _preferred(key, column, other):
 
 
 @_jit
+@no_type_check
 def _best_split(columns, work, node, size, slot, key):
     """The exact best split of a node: (column or -1, threshold)."""
     values, order, edges, offset, mixed = columns.values, columns.order, columns.edges, columns.offset, columns.mixed
@@ -357,6 +366,7 @@ def _best_split(columns, work, node, size, slot, key):
 
 
 @_jit
+@no_type_check
 def _enter(work, node, row, g):
     """Count one row to a node."""
     spans, moments, signed = work.spans, work.moments, work.signed[row]
@@ -369,6 +379,7 @@ def _enter(work, node, row, g):
 
 
 @_jit
+@no_type_check
 def _open(work, node, start, end):
     spans, moments = work.spans, work.moments
     spans[0, node], spans[1, node], spans[2, node], spans[3, node] = start, end, -1, 0
@@ -377,12 +388,14 @@ def _open(work, node, start, end):
 
 
 @_jit
+@no_type_check
 def _close(work, node):
     size, moments = work.spans[1, node] - work.spans[0, node], work.moments
     moments[2, node] = moments[1, node] / size - (moments[0, node] / size) ** 2
 
 
 @_jit
+@no_type_check
 def _as_integers(gradient, signed):
     """The gradient scaled by a power of two and rounded, as finely as sums over all rows fit into 63 bits."""
     largest = 0.0
@@ -398,6 +411,7 @@ def _as_integers(gradient, signed):
 
 
 @_jit
+@no_type_check
 def _grow(begin, end, gradients, raws, newton, keys, rate, depth, columns, trees, work):
     """Trees begin..end-1 of a stage, each on its gradient; adds the shrunken leaf values to `raws`.
 
@@ -495,6 +509,7 @@ def _grow(begin, end, gradients, raws, newton, keys, rate, depth, columns, trees
 
 
 @_jit
+@no_type_check
 def _add_trees(values, feature, cut, leaf, rate, raw):
     """Add the trees of all stages, shape (stages, trees, nodes), to `raw` of shape (trees, n)."""
     stages, trees, inner = feature.shape
@@ -687,7 +702,7 @@ class BoostedTrees:
 
     def __init__(
         self,
-        kind: Literal["classifier", "regressor"] = "classifier",
+        kind: str = "classifier",
         stages: int = 100,
         depth: int = 3,
         learning_rate: float = 0.1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
 from jaxtyping import Float
@@ -149,6 +149,7 @@ def _squared_correlation(
 
 
 @_jit
+@no_type_check
 def _below(z, value):
     """How many entries of sorted z are smaller than value."""
     low, high = 0, len(z)
@@ -162,12 +163,14 @@ def _below(z, value):
 
 
 @_jit
+@no_type_check
 def _sums(z, first, second, low, high):
     """Count, sum and sum of squares of z[low:high], from running sums."""
     return high - low, first[high] - first[low], second[high] - second[low]
 
 
 @_jit
+@no_type_check
 def _errors(u, v, mine, mine_1, mine_2, every, every_1, every_2):
     """Rows in error: (count, sum, sum of squares) of those of the class and of the rest, each by a binary search.
 
@@ -190,6 +193,7 @@ def _errors(u, v, mine, mine_1, mine_2, every, every_1, every_2):
 
 
 @_jit
+@no_type_check
 def _loss(u, v, own, rest, cost, rest_cost, centre, scale):
     n, s, q = own
     loss = cost * (n * (1 - v) ** 2 - 2 * (1 - v) * u * s + u * u * q)
@@ -199,6 +203,7 @@ def _loss(u, v, own, rest, cost, rest_cost, centre, scale):
 
 
 @_jit
+@no_type_check
 def _separate(mine, mine_1, mine_2, every, every_1, every_2, cost, rest_cost, centre, scale):
     """The machine u z + v of one class against the rest, by Newton's method.
 
@@ -236,6 +241,7 @@ def _separate(mine, mine_1, mine_2, every, every_1, every_2, cost, rest_cost, ce
 
 
 @_jit
+@no_type_check
 def _accuracies(train, order, known, test, asked, classes, centre, scale, C):
     """Share of test rows a machine on one latent gets right, for every latent and factor.
 

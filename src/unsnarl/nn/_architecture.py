@@ -27,9 +27,9 @@ class Architecture:
     """
 
     kind: str = "conv"
-    widths: tuple[int, ...] = (32, 64, 128, 256)
+    widths: Sequence[int] = (32, 64, 128, 256)
     depth: int = 3
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: Sequence[int] = (256, 256)
     decoder: str = "style"
 
     def __post_init__(self) -> None:

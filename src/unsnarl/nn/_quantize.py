@@ -90,7 +90,7 @@ class VectorQuantizer(nn.Module):
         self.vectors = nn.Parameter(torch.empty(entries, size).uniform_(-limit, limit))
         self.latents, self.levels, self.size = latents, entries, size
 
-    def forward(self, continuous: Float[Tensor, "batch latent*size"]) -> Quantized:
+    def forward(self, continuous: Float[Tensor, "batch number"]) -> Quantized:
         """Snap each latent's vector to its nearest entry (Euclidean)."""
         vectors = continuous.unflatten(1, (self.latents, self.size))
         with torch.no_grad():
@@ -100,6 +100,6 @@ class VectorQuantizer(nn.Module):
         quantized = self.lookup(indices)
         return Quantized(continuous, quantized, continuous + (quantized - continuous).detach(), indices)
 
-    def lookup(self, indices: Int[Tensor, "batch latent"]) -> Float[Tensor, "batch latent*size"]:
+    def lookup(self, indices: Int[Tensor, "batch latent"]) -> Float[Tensor, "batch number"]:
         """The vectors of entry indices, one after the other."""
         return self.vectors[indices].flatten(1)

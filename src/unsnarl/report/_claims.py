@@ -76,7 +76,7 @@ def write_claim_page(record: Mapping[str, Any], to: Any, *, image: Any = None, a
     )
 
 
-def claims_index(records: Iterable[Mapping[str, Any]], to: Any) -> Path:
+def claims_index(records: Iterable[Any], to: Any) -> Path:
     """One page that lists claims with their verdicts; each links to `<slug>.html` beside it.
 
     Args:
@@ -123,7 +123,7 @@ def claims_index(records: Iterable[Mapping[str, Any]], to: Any) -> Path:
     )
 
 
-def _rows(record: Mapping[str, Any]) -> list[ClaimRow]:
+def _rows(record: Any) -> list[ClaimRow]:
     if not isinstance(record, Mapping):
         raise DataError(f"a claim record must be a mapping, got {type(record).__name__}")
     for key in ("slug", "rows"):

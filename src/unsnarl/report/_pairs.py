@@ -39,7 +39,7 @@ class ClaimRow:
     role: str = "central"
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], place: str = "row") -> ClaimRow:
+    def of(cls, row: Any, place: str = "row") -> ClaimRow:
         """Read one row of the JSON record.
 
         Raises:

@@ -73,9 +73,9 @@ def write_report(
     check_range(seed, "seed", low=0, integer=True)
     if model is None and data is None and scores is None:
         raise OptionError("a report needs a model, data or scores; all three are None")
-    work = _Material(model, data, seed)
+    work = _Material(model, data, seed, measure_options or {})
     left_out: list[tuple[str, str]] = []
-    found = _scores(work, scores, measure_options, left_out)
+    found = _scores(work, scores, left_out)
     heat_maps = [] if found is None else [_heat_table(name, matrix) for name, matrix in found.matrices.items()]
     parts: dict[str, Any] = {
         "scores": None if found is None else _score_section(found),
@@ -111,8 +111,8 @@ def write_report(
 class _Material:
     """The model and the data, and what is asked of them more than once."""
 
-    def __init__(self, model: Any, data: Any, seed: int):
-        self.model, self.data, self.seed = model, data, seed
+    def __init__(self, model: Any, data: Any, seed: int, measure_options: Mapping[str, Any]):
+        self.model, self.data, self.seed, self.measure_options = model, data, seed, measure_options
         self.observations = getattr(data, "observations", data)
         self.table = getattr(data, "table", None)
         self.count = 0 if data is None else len(data)
@@ -152,9 +152,7 @@ def _attempt(section: Any, name: str, left_out: list[tuple[str, str]], *argument
 # ---- scores -----------------------------------------------------------------------------------------------------------
 
 
-def _scores(
-    work: _Material, scores: Any, options: Mapping[str, Any] | None, left_out: list[tuple[str, str]]
-) -> Collected | None:
+def _scores(work: _Material, scores: Any, left_out: list[tuple[str, str]]) -> Collected | None:
     if scores is not None:
         return collect(scores, work.factor_names)
     if work.model is None or work.data is None:
@@ -167,7 +165,9 @@ def _scores(
         return None
     measure = importlib.import_module("unsnarl.measures").measure
     return _attempt(
-        lambda: collect(measure(work.model.transform(work.data), work.table, **dict(options or {})), work.factor_names),
+        lambda: collect(
+            measure(work.model.transform(work.data), work.table, **work.measure_options), work.factor_names
+        ),
         "Scores",
         left_out,
     )
@@ -183,7 +183,7 @@ def _score_section(found: Collected) -> dict[str, Any]:
             "value": number(row.value) if math.isfinite(row.value) else "not defined",
             "interval": row.interval,
             "range": row.range,
-            "meaning": row.meaning,
+            "meaning": _sentence(row.meaning),
         }
         for i, row in enumerate(found.rows)
     ]
@@ -215,6 +215,10 @@ def _score_section(found: Collected) -> dict[str, Any]:
         "skipped": found.skipped,
         "cautions": found.cautions,
     }
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".") if text else ""
 
 
 def _heat_table(title: str, matrix: pd.DataFrame) -> dict[str, Any]:
@@ -299,7 +303,7 @@ def _reconstructions(work: _Material) -> Any:
         return "the observations are not images of one size"
     inputs, outputs = reconstruction(work.model, work.some(SHOWN))
     gap, gain, mean = differences(inputs, outputs)
-    brighter = f"brightened {gain:.3g} times" if gain > 1 else ""
+    brighter = f"brightened {gain:.2g} times" if gain > 1 else ""
     n = len(inputs)
     return {
         "sentence": f"On these {n} observations a pixel is off by {100 * mean:.2g}% of the full range on average.",
@@ -332,7 +336,7 @@ def _data_section(work: _Material) -> Any:
     shape = tuple(getattr(work.observations, "shape", ()))[1:]
     kind = f"of shape {' × '.join(str(s) for s in shape)}" if shape else ""
     sentence = f"{work.count:,} observations {kind}".strip() + (
-        f" with {len(table.names)} factors." if table is not None else "."
+        f" with {len(table.names)} factor{'s' if len(table.names) != 1 else ''}." if table is not None else "."
     )
     sheet = None
     if work.images:
@@ -403,13 +407,14 @@ def _reproduce(work: _Material, found: Collected | None, command: str | None, me
     else:
         lines.append("import unsnarl")
         if work.model is not None:
-            lines += _constructor(work.model, params)
+            lines += [*_constructor(work.model, params), *_trained(work.model)]
         if work.data is not None:
             what = _one_line(work.data) if work.table is not None else f"{work.count:,} observations"
             lines += textwrap.wrap(f"data = ...  # {what}", 76, subsequent_indent="#   ", break_on_hyphens=False)
         arguments = [a for a, part in (("model", work.model), ("data", work.data)) if part is not None]
         if found is not None and measured:
-            lines.append("scores = unsnarl.measure(model.transform(data), data.factors)")
+            options = "".join(f", {k}={_one_line(v)}" for k, v in work.measure_options.items())
+            lines.append(f"scores = unsnarl.measure(model.transform(data), data.factors{options})")
         named = ", ".join([*arguments, *(["scores"] if found is not None and "data" in arguments else [])])
         if found is not None and "data" not in arguments:
             named = ", ".join([*arguments, "scores=scores"])
@@ -431,6 +436,14 @@ def _constructor(model: Any, params: Mapping[str, Any]) -> list[str]:
     if not params:
         return [*start, f"model = {name}()"]
     return [*start, f"model = {name}(", *(f"    {k}={_one_line(v)}," for k, v in params.items()), ")"]
+
+
+def _trained(model: Any) -> list[str]:
+    """How far it was trained, which is no parameter of the model."""
+    history = getattr(model, "history_", None)
+    if history is None or not len(history):
+        return []
+    return [f"model.fit(...)  # its history ends at step {int(_curves.curve_columns(history)[0]['step'].max()):,}"]
 
 
 def _one_line(value: Any, limit: int = 160) -> str:

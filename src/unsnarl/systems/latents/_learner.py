@@ -119,8 +119,7 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
             config.pop("steps")
             folder = Run(run, config, resume=resume)
         self.task_, self.shape_, self.likelihood_ = task, shape, likelihood
-        if len(shape) == 1:
-            self.n_features_in_ = shape[0]
+        self._remember_features(getattr(X, "columns", None), shape)
         ranks: dict[str, Any] = {}
         if fabric is not None:
             ranks = {"device": fabric.device, "rank": fabric.global_rank, "world_size": fabric.world_size}
@@ -194,9 +193,11 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
             raise DataError(f"codes must have shape (n, {self.latents}), got {array.shape}")
         check_finite(array, "codes")
         if self.discrete_codes and array.dtype.kind in "iu":
-            levels = self.task_.quantizer.levels
-            if array.size and not (0 <= array.min() and array.max() < levels):
-                raise DataError(f"codes must be level indices 0 to {levels - 1}, found {array.min()} to {array.max()}")
+            quantizer: Any = self.task_.quantizer
+            if array.size and (array.min() < 0 or array.max() >= quantizer.levels):
+                raise DataError(
+                    f"codes must be indices from 0 to {quantizer.levels - 1}, found {array.min()} to {array.max()}"
+                )
         return self._in_parts(
             torch.tensor(array), lambda part: self.task_.to_data(self.task_.decoder(self.task_.decoder_input(part)))
         )
@@ -207,6 +208,7 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
 
     def score(self, X: Any, y: Any = None) -> float:
         """How well observations are reconstructed: mean PSNR in dB for images, minus the mean squared error for tables."""
+        self._check_fitted()
         x = as_input(self._observations(X))
         back = self.reconstruct(X)
         if self.likelihood_ == "bernoulli":
@@ -246,10 +248,6 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
     def _map(self, X: Any, function: Callable[[Tensor], Tensor]) -> Tensor:
         self._check_fitted()
         observations = self._observations(X)
-        if tuple(observations.shape[1:]) != self.shape_:
-            raise DataError(
-                f"observations have shape {tuple(observations.shape[1:])}, but this model was fitted on {self.shape_}"
-            )
         return self._in_parts(observations, lambda part: function(self.task_.to_network(as_input(part))))
 
     def _in_parts(self, rows: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
@@ -262,18 +260,31 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
         if not hasattr(self, "task_"):
             raise NotFittedError(f"this {type(self).__name__} has not learned anything yet; call fit first")
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # codes are float32 or indices whatever comes in
+        return tags
+
     def _observations(self, X: Any, *, fitting: bool = False) -> Tensor:
+        if hasattr(X, "toarray"):
+            raise DataError("sparse input is not supported; pass X.toarray()")
+        if getattr(getattr(X, "dtype", None), "kind", "") == "c":
+            raise DataError("Complex data not supported; pass real numbers")
+        names = getattr(X, "columns", None)
         if not isinstance(X, FactorDataset):
             X = FactorDataset(X)
         observations = X.observations
         if not isinstance(observations, Tensor):
             raise DataError("these learners need observations of one shape; ragged data cannot be used")
         observations = observations.detach().cpu()
-        if observations.ndim not in (2, 4):
+        shape = tuple(observations.shape)
+        if len(shape) not in (2, 4):
+            hint = "" if len(shape) != 1 else "; Reshape your data: x.reshape(1, -1) is one observation"
             raise DataError(
-                f"observations must be images (n, channels, height, width) or a table (n, features), got shape "
-                f"{tuple(observations.shape)}"
+                f"observations must be images (n, channels, height, width) or a table (n, features), got shape {shape}{hint}"
             )
+        if 0 in shape:
+            raise DataError(f"observations have 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
         if observations.ndim == 4 and observations.dtype != torch.uint8:
             if not observations.is_floating_point():
                 raise DataError(f"images must be uint8 or floats in [0, 1], got {observations.dtype}")
@@ -284,7 +295,27 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
             observations = observations.float()
         if fitting and len(observations) < 2:
             raise DataError("fitting needs at least 2 observations, got 1 sample")
+        if fitting:
+            return observations
+        if shape[1:] != self.shape_:
+            if len(shape) == 2 and len(self.shape_) == 1:
+                name, expected = type(self).__name__, self.shape_[0]
+                raise DataError(f"X has {shape[1]} features, but {name} is expecting {expected} features as input")
+            raise DataError(f"observations have shape {shape[1:]}, but this model was fitted on {self.shape_}")
+        if names is not None and list(names) != list(getattr(self, "feature_names_in_", names)):
+            raise DataError(
+                "the columns of this table are not those that the model was fitted on, in that order: "
+                f"{', '.join(map(str, self.feature_names_in_))}"
+            )
         return observations
+
+    def _remember_features(self, names: Any, shape: tuple[int, ...]) -> None:
+        for old in {"n_features_in_", "feature_names_in_"} & set(vars(self)):
+            delattr(self, old)
+        if len(shape) == 1:
+            self.n_features_in_ = shape[0]
+        if names is not None and all(isinstance(name, str) for name in names):
+            self.feature_names_in_ = np.asarray(names, dtype=object)
 
     # ---- saving ---------------------------------------------------------------------------------------------------
 
@@ -308,7 +339,7 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
         """
         self._check_fitted()
         try:
-            return super().save_pretrained(save_directory, **options)
+            return super().save_pretrained(Path(save_directory), **options)
         except UnsnarlError:
             raise
         except OSError as error:
@@ -347,6 +378,8 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
             file.write(save(state, metadata={"format": "pt"}))
         config: dict[str, Any] = {"system": type(self).__name__, "params": self._config()}
         config |= {"shape": list(self.shape_), "likelihood": self.likelihood_, "n": int(getattr(self.task_, "n", 0))}
+        if hasattr(self, "feature_names_in_"):
+            config["features"] = self.feature_names_in_.tolist()
         if hasattr(self, "history_"):
             known = self.history_.astype(object).where(self.history_.notna(), None)
             config["history"] = known.to_dict("records")
@@ -380,8 +413,7 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
         load_weights(model.task_, tensors, paths[1])
         if "history" in config:
             model.history_ = pd.DataFrame(config["history"])
-        if len(model.shape_) == 1:
-            model.n_features_in_ = model.shape_[0]
+        model._remember_features(config.get("features"), shape)
         return model
 
 

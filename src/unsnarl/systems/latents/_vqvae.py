@@ -43,7 +43,7 @@ class VQVAETask(AutoencoderTask):
         """Entry indices."""
         return self.quantizer(self.encoder(x)).indices
 
-    def decoder_input(self, codes: Shaped[Tensor, "batch latent"]) -> Float[Tensor, "batch latent*size"]:
+    def decoder_input(self, codes: Shaped[Tensor, "batch latent"]) -> Float[Tensor, "batch number"]:
         """The vectors of entry indices."""
         return self.quantizer.lookup(codes.long())
 
@@ -143,7 +143,7 @@ class VQVAE(LatentLearner):
             array = array.astype(np.int64)
         return super().decode(array)
 
-    def encode(self, X: Any) -> tuple[Float[np.ndarray, "n latent*size"], Int[np.ndarray, "n latent"]]:
+    def encode(self, X: Any) -> tuple[Float[np.ndarray, "n number"], Int[np.ndarray, "n latent"]]:
         """Quantized vectors, one after the other, and their entry indices."""
         indices = self._map(X, lambda x: self.task_.codes(x))
         with torch.inference_mode():
