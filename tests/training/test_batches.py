@@ -42,7 +42,7 @@ def test_processes_share_each_batch_among_them(seed: int, step: int, world: int)
         TensorBatches(x, batch_size=12, seed=seed, rank=r, world_size=world)(step)[0].tolist() for r in range(world)
     ]
     assert {len(part) for part in parts} == {12 // world}
-    assert sorted(sum(parts, [])) == sorted(whole)
+    assert sorted(i for part in parts for i in part) == sorted(whole)
 
 
 def test_epochs_seeds_and_streams_differ():

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-
 from small_runs import CONFIG, Stop, assert_identical, batches, state, task_of, without_seconds
+
 from unsnarl.errors import CheckpointError, FileError, OptionError, TrainingError
 from unsnarl.training import Run, load_checkpoint, read_tensors, save_checkpoint, train
 
@@ -262,7 +262,7 @@ def test_a_huge_learning_rate_is_reported_without_a_run():
 def test_weights_lost_in_the_last_step_are_noticed_without_a_run():
     task = task_of()
     with pytest.raises(
-        TrainingError, match="^the weights are no longer finite at step 2; try a smaller learning rate$"
+        TrainingError, match=r"^the weights are no longer finite at step 2; try a smaller learning rate$"
     ):
         train(task, batches(), steps=2, progress=False, callbacks=[poison(task, 2, float("nan"))])
 
@@ -277,7 +277,7 @@ def test_a_loss_that_is_not_finite_says_which_phase(short_run):
             task.gamma = 0.0
 
     task.forward = _without_discriminator(task)  # the VAE's own loss stays finite
-    with pytest.raises(TrainingError, match="^the discriminator loss is no longer finite at step 1;"):
+    with pytest.raises(TrainingError, match=r"^the discriminator loss is no longer finite at step 1;"):
         train(task, batches(), steps=4, progress=False, callbacks=[callback])
 
 

@@ -65,6 +65,7 @@ class Run:
             raise CheckpointError(f"{self.config_path} is missing or damaged, so the run cannot be resumed") from None
         if old != self.config:
             changed = sorted(k for k in {*old, *self.config} if old.get(k) != self.config.get(k))
+            changed.sort(key=lambda name: name != "system")  # what matters most comes first
             texts = [f"{k}: {old.get(k)!r} there, {self.config.get(k)!r} here" for k in changed[:3]]
             raise CheckpointError(
                 f"{self.folder} holds a run with other settings ({'; '.join(texts)}); "

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from unsnarl import systems
+import unsnarl
 from unsnarl.nn import Architecture
 
 DENSE = Architecture(kind="dense", hidden=(32,))
@@ -50,7 +50,7 @@ QUANTIZED = ("QLAE", "VQVAE", "QuantizedInfoWGANGP")
 
 def make(name: str, **options: Any) -> Any:
     """A learner of that name with small networks, not fitted."""
-    return getattr(systems.latents, name)(**(OPTIONS[name] | options))
+    return getattr(unsnarl, name)(**(OPTIONS[name] | options))
 
 
 def data(name: str, n: int = 300, seed: int = 0) -> np.ndarray:

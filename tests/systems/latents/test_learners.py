@@ -420,7 +420,7 @@ def test_a_run_folder_resumes(name: str, tmp_path):
     pd.testing.assert_frame_equal(resumed.history_[columns], whole.history_[columns], check_exact=True)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["system"] == name
-    assert config["network"] == DENSE.to_dict()
+    assert config["network"] == json.loads(json.dumps(DENSE.to_dict()))
     assert config["data"].startswith("(60, 8) float32 ")
     assert "steps" not in config
 
