@@ -7,7 +7,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check environment docs clean
+.PHONY: demo test check environment tables docs clean
 .DEFAULT_GOAL := demo
 
 environment: $(STAMP)
@@ -32,6 +32,9 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+tables: $(STAMP)
+	@$(BIN)/python docs/write_tables.py
 
 docs: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'

@@ -1,5 +1,6 @@
 """Every Python block of the README and the docs runs, in a folder of its own."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -16,7 +17,15 @@ def blocks(page: Path) -> list[str]:
 @pytest.mark.parametrize("page", [p for p in PAGES if p.exists() and blocks(p)], ids=lambda p: p.name)
 def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    names = {"__name__": "example"}  # blocks of a page go on from each other
     for block in blocks(page):
-        if "# not run" in block:
-            continue
-        exec(compile(block, str(page), "exec"), {"__name__": "example"})
+        exec(compile(block, str(page), "exec"), names)
+
+
+def test_the_tables_of_systems_are_up_to_date():
+    spec = importlib.util.spec_from_file_location("write_tables", ROOT / "docs" / "write_tables.py")
+    writer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(writer)
+    for page, links in writer.PAGES.items():
+        text = page.read_text(encoding="utf-8")
+        assert writer.with_table(text, links) == text, f"{page.name} is out of date: run make tables"

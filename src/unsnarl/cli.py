@@ -215,7 +215,7 @@ def run(
 @app.command()
 def demo(
     to: Annotated[Path, typer.Option(help="The report to write.")] = Path("report.html"),
-    steps: Annotated[int, typer.Option(help="Gradient steps.")] = 4000,
+    steps: Annotated[int, typer.Option(help="Gradient steps.")] = 5000,
     seed: Seed = 0,
 ) -> None:
     """Train QLAE on rendered rooms, measure it and write a report: the library in a few minutes."""
@@ -224,7 +224,18 @@ def demo(
     _writable(to)
     typer.echo("Training a quantized-latent autoencoder on 20,000 rendered rooms of 32 x 32 pixels.")
     _train_and_report(
-        QLAE, "shapes3d", DEMO_DATA, {**DEMO_MODEL}, Path("runs/demo"), steps, seed, to, None, True, "unsnarl demo"
+        QLAE,
+        "shapes3d",
+        DEMO_DATA,
+        {**DEMO_MODEL},
+        Path("runs/demo"),
+        steps,
+        seed,
+        to,
+        20,
+        True,
+        "unsnarl demo",
+        rows=2000,
     )
 
 
@@ -234,8 +245,6 @@ DEMO_MODEL: dict[str, Any] = {
     "levels": 10,
     "network": "laptop",
     "batch_size": 64,
-    "weight_decay": 0.5,
-    "lr": 2e-3,
 }
 
 
@@ -251,6 +260,7 @@ def _train_and_report(
     bootstrap: int | None,
     resume: bool,
     command: str,
+    rows: int = 5000,
 ) -> None:
     from unsnarl.data import load
     from unsnarl.report import write_report
@@ -270,7 +280,7 @@ def _train_and_report(
     scores = None
     if test.table is not None:
         typer.echo("Measuring.")
-        keep = slice(0, 5000)
+        keep = slice(0, rows)
         codes = model.transform(test)[keep]
         scores = _measured(codes, test.table.rows(keep), bootstrap, seed=seed)
     write_report(model, test, scores, to=to, command=command)
@@ -423,13 +433,15 @@ def _print_scores(report: Any) -> None:
         console.print(escape(sentence))
     console.print()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("measure", "score", "value", "95% interval", "what it means"):
+    columns = ("measure", "score", "value", "95% interval", "what it means")
+    columns = columns if console.width >= 110 else columns[:4]
+    for name in columns:
         table.add_column(name, overflow="fold")
     frame = report.table()
     for row in frame[frame["value"].notna()].to_dict("records"):
         interval = "" if isnan(row["low"]) else f"{row['low']:.3f} to {row['high']:.3f}"
         cells = (row["measure"], row["score"], f"{row['value']:.3f}", interval, row["meaning"])
-        table.add_row(*(escape(str(c)) for c in cells))
+        table.add_row(*(escape(str(c)) for c in cells[: len(columns)]))
     console.print(table)
     for name, reason in report.skipped.items():
         reason = reason.replace("factor_bins=10", "--factor-bins 10").replace("kinds=", "--kind NAME=discrete")

@@ -217,3 +217,12 @@ def test_from_arrays_is_the_constructor():
 def test_a_checked_table_is_taken_as_it_is():
     table = FactorTable.of({"a": [1, 2]})
     assert FactorDataset(np.zeros((2, 1)), table).table is table
+
+
+def test_the_factors_of_a_few_rows_keep_their_kinds():
+    grid = np.repeat(np.linspace(0, 0.9, 10), 40)
+    data = FactorDataset(np.zeros((400, 2)), {"hue": grid, "size": np.random.default_rng(0).normal(size=400)})
+    few = data.subset(np.arange(0, 400, 20)).factors
+    assert FactorTable.of(few).kinds == {"hue": "discrete", "size": "continuous"}
+    assert FactorTable.of(few, kinds={"hue": "continuous"}).kinds["hue"] == "continuous"
+    assert "kinds" in few.attrs

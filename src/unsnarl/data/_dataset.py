@@ -191,12 +191,15 @@ class FactorDataset(Dataset):
 
     @property
     def factors(self) -> Any:
-        """The factors as a data frame, one named column a factor.
+        """The factors as a data frame, one named column a factor; their kinds go with it in `attrs["kinds"]`.
 
         Raises:
             DataError: the data has no factors.
         """
-        return self._table().values
+        table = self._table()
+        frame = table.values.copy(deep=False)
+        frame.attrs["kinds"] = dict(table.kinds)
+        return frame
 
     @property
     def factor_names(self) -> list[str]:

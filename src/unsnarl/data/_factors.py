@@ -66,7 +66,8 @@ class FactorTable:
         """Check and name the factors; the levels of the result are those present, so its category indices have no gaps.
 
         Args:
-            factors: a `FactorTable`, a data frame, a mapping name -> column, or an array of shape (n,) or (n, factor).
+            factors: a `FactorTable`, a data frame, a mapping name -> column, or an array of shape (n,) or (n, factor). A data
+                frame that came from `FactorDataset.factors` brings its kinds along.
             kinds: "discrete" or "continuous" for all, or a mapping from factor name, or one entry a column; inferred where absent.
             names: names for the columns of an unnamed array; "factor 0", "factor 1", ... when absent.
             missing: "raise" refuses missing values, "keep" lets them through (for callers that drop them).
@@ -83,6 +84,8 @@ class FactorTable:
             table, before = factors.values.copy(), factors.kinds
         else:
             table = _as_frame(factors, names, argument)
+            told = table.attrs.pop("kinds", {})  # by `FactorDataset.factors`; a few rows may not show the kind
+            before = {str(n): k for n, k in told.items() if n in table.columns}
         if table.shape[1] == 0:
             raise DataError(f"{argument} has no columns")
         if table.shape[0] == 0:

@@ -388,7 +388,7 @@ def _meta(work: _Material) -> list[str]:
     if work.count:
         meta.append(f"{work.count:,} observations")
     if work.table is not None:
-        meta.append(f"{len(work.table.names)} factors")
+        meta.append(f"{len(work.table.names)} factor{'s' if len(work.table.names) != 1 else ''}")
     return [*meta, _today()]
 
 

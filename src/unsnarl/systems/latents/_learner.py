@@ -166,7 +166,7 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
         check_range(self.seed, "seed", integer=True)
 
     def _set_latent_range(self, observations: Tensor) -> None:
-        codes = torch.as_tensor(self.transform(observations), dtype=torch.float32)
+        codes = torch.as_tensor(self._codes(observations), dtype=torch.float32)
         self.task_.low.copy_(codes.quantile(0.01, dim=0))
         self.task_.high.copy_(codes.quantile(0.99, dim=0))
 
@@ -179,7 +179,7 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
             NotFittedError: before `fit`.
             DataError: observations of another shape than those fitted.
         """
-        return self._map(X, lambda x: self.task_.codes(x)).numpy()
+        return self._codes(X)
 
     def decode(self, codes: Any) -> Float[Tensor, "n ..."]:
         """Observations for codes of shape (n, latents), as `transform` gives them.
@@ -204,7 +204,7 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
 
     def reconstruct(self, X: Any) -> Float[Tensor, "n ..."]:
         """Observations after encoding and decoding."""
-        return self.decode(self.transform(X))
+        return self.decode(self._codes(X))
 
     def score(self, X: Any, y: Any = None) -> float:
         """How well observations are reconstructed: mean PSNR in dB for images, minus the mean squared error for tables."""
@@ -235,7 +235,7 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
         check_range(latent, "latent", low=0, high=self.latents - 1, integer=True)
         check_range(n_values, "n_values", low=1, integer=True)
         x = observation if isinstance(observation, Tensor) else torch.as_tensor(to_numpy(observation, "observation"))
-        code = self.transform(x[None] if x.ndim == len(self.shape_) else x)[:1]
+        code = self._codes(x[None] if x.ndim == len(self.shape_) else x)[:1]
         values = self.latent_values(int(latent), n_values)
         codes = np.repeat(code, len(values), axis=0)
         codes[:, int(latent)] = values
@@ -244,6 +244,10 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the latents, for scikit-learn's data frames."""
         return np.array([f"latent {i}" for i in range(self.latents)], dtype=object)
+
+    def _codes(self, X: Any) -> Shaped[np.ndarray, "n latent"]:
+        """What `transform` gives before scikit-learn's `set_output` makes it a data frame."""
+        return self._map(X, lambda x: self.task_.codes(x)).numpy()
 
     def _map(self, X: Any, function: Callable[[Tensor], Tensor]) -> Tensor:
         self._check_fitted()
@@ -362,7 +366,7 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
             return super().from_pretrained(where, **options)
         except UnsnarlError:
             raise
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, AttributeError) as error:  # the last when config.json holds no object
             if os.path.isdir(where):
                 raise CheckpointError(f"{Path(where) / 'config.json'} is missing or damaged") from error
             raise FileError(
@@ -382,7 +386,7 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
             config["features"] = self.feature_names_in_.tolist()
         if hasattr(self, "history_"):
             known = self.history_.astype(object).where(self.history_.notna(), None)
-            config["history"] = known.to_dict("records")
+            config["history"] = {"columns": list(known), "rows": known.to_numpy().tolist()}
         write_json(save_directory / "config.json", config)
 
     @classmethod
@@ -412,7 +416,7 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
         tensors, _ = read_tensors(paths[1])
         load_weights(model.task_, tensors, paths[1])
         if "history" in config:
-            model.history_ = pd.DataFrame(config["history"])
+            model.history_ = pd.DataFrame(config["history"]["rows"], columns=config["history"]["columns"])
         model._remember_features(config.get("features"), shape)
         return model
 
