@@ -139,12 +139,12 @@ def test_images_that_cannot_be_halved():
     )
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("verb", ["transform", "reconstruct", "decode", "traverse", "score", "encode", "sample"])
+VERBS = ("transform", "reconstruct", "decode", "traverse", "score", "encode", "sample")
+
+
+@pytest.mark.parametrize(("name", "verb"), [(n, v) for n in OPTIONS for v in VERBS if hasattr(getattr(unsnarl, n), v)])
 def test_nothing_before_fit(name: str, verb: str, tmp_path):
     model = make(name)
-    if not hasattr(model, verb):
-        pytest.skip(f"{name} has no {verb}")
     arguments = {"sample": (3,), "traverse": (table(1)[0], 0)}.get(verb, (table(5),))
     with pytest.raises(NotFittedError) as caught:
         getattr(model, verb)(*arguments)
@@ -222,7 +222,6 @@ def test_a_learning_rate_that_is_far_too_large(tmp_path):
     assert "try a smaller learning rate" in str(caught.value)
 
 
-def test_only_images_and_tables_of_numbers_reach_the_networks():
+def test_bytes_and_floats_are_the_same_images():
     model = make("AE", network=CONV, steps=2).fit(FLOATS)
     np.testing.assert_allclose(model.transform(FLOATS), model.transform(images(8)), atol=1e-5)
-    assert unsnarl.DataError is DataError

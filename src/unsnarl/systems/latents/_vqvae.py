@@ -135,6 +135,7 @@ class VQVAE(LatentLearner):
 
     def decode(self, codes: Any) -> Float[Tensor, "n ..."]:
         """Observations for entry indices of shape (n, latents); whole numbers stored as floats will do."""
+        self._check_fitted()
         array = to_numpy(codes, "codes")
         if array.dtype.kind == "f":
             check_finite(array, "codes")
