@@ -433,7 +433,7 @@ def _print_scores(report: Any) -> None:
         console.print(escape(sentence))
     console.print()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    columns = ("measure", "score", "value", "95% interval", "what it means")
+    columns: tuple[str, ...] = ("measure", "score", "value", "95% interval", "what it means")
     columns = columns if console.width >= 110 else columns[:4]
     for name in columns:
         table.add_column(name, overflow="fold")

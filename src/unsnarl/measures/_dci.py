@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -24,7 +24,7 @@ def dci(
     factors: Any,
     *,
     kinds: Any = None,
-    model: Literal["trees", "lasso"] = "trees",
+    model: str = "trees",
     test_codes: Any = None,
     test_factors: Any = None,
     test_size: float = 0.25,

@@ -29,7 +29,7 @@ def train(
     task: Task,
     batches: Callable[[int], tuple[Tensor, ...]],
     *,
-    steps: int,
+    steps: float,
     seed: int = 0,
     run: Run | None = None,
     fabric: Any = None,
