@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from unsnarl.data import FactorDataset, FactorTable, read_array, read_codes, read_dataset, read_factors
-from unsnarl.data._files import array_shape, read_rows
+from unsnarl.data._array_files import array_shape, read_rows
 from unsnarl.errors import DataError, FileError, OptionError, UnknownNameError, UnsnarlError
 
 CODES = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)

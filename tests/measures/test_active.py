@@ -12,17 +12,9 @@ from sklearn.model_selection import StratifiedKFold
 
 from unsnarl.errors import DataError, OptionError
 from unsnarl.information import EstimatorWarning
-from unsnarl.measures._active import (
-    KINDS,
-    SUBSETS,
-    LatentTypes,
-    classify_latents,
-    prune,
-    representation_report,
-    sample_codes,
-    tc_gap,
-)
+from unsnarl.measures._active import KINDS, SUBSETS, LatentTypes, classify_latents, prune
 from unsnarl.measures._downstream import split_rows
+from unsnarl.measures._mean_and_sampled import representation_report, sample_codes, tc_gap
 from unsnarl.measures._passive_tracker import PassiveTracker, gaussian_posterior
 
 

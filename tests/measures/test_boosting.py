@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
 
 from unsnarl.errors import DataError, NotFittedError, OptionError
-from unsnarl.measures._boosting import BoostedTrees, Columns, boost
+from unsnarl.measures._boosting import BoostedTrees, boost
+from unsnarl.measures._boosting_arrays import Columns
 
 
 def problem(kind, n=1500, width=5, classes=4, seed=0, levels=None):

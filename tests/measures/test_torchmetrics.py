@@ -8,7 +8,8 @@ import torch.multiprocessing as mp
 from torchmetrics import MeanMetric, MetricCollection
 
 from unsnarl.errors import DataError, OptionError, UnknownNameError
-from unsnarl.measures._measure import MEASURES, measure
+from unsnarl.measures._measure import measure
+from unsnarl.measures._measure_table import MEASURES
 from unsnarl.measures._torchmetrics import LatentFactorMetric
 
 NAMES = ["mig", "sap", "irs"]

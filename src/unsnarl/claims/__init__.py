@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from unsnarl.lazy import attach
 
 if TYPE_CHECKING:
+    from unsnarl.claims._bench import ClaimError as ClaimError
     from unsnarl.claims._claim import Arm as Arm
     from unsnarl.claims._claim import Claim as Claim
     from unsnarl.claims._claim import Row as Row
     from unsnarl.claims._claim import Tuning as Tuning
     from unsnarl.claims._context import Context as Context
-    from unsnarl.claims._engine import ClaimError as ClaimError
     from unsnarl.claims._engine import available_claims as available_claims
     from unsnarl.claims._engine import load_claim as load_claim
     from unsnarl.claims._engine import run_claim as run_claim
@@ -26,7 +26,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "Arm": "._claim",
         "Claim": "._claim",
-        "ClaimError": "._engine",
+        "ClaimError": "._bench",
         "Context": "._context",
         "Row": "._claim",
         "Tuning": "._claim",

@@ -31,7 +31,18 @@ ENGINE = (
     "unsnarl.claims",
     *(
         f"unsnarl.claims._{part}"
-        for part in ("claim", "context", "engine", "fingerprint", "jobs", "progress", "record", "statistics")
+        for part in (
+            "assemble",
+            "bench",
+            "claim",
+            "context",
+            "engine",
+            "fingerprint",
+            "jobs",
+            "progress",
+            "record",
+            "statistics",
+        )
     ),
 )
 

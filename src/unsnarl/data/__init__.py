@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from unsnarl.lazy import attach
 
 if TYPE_CHECKING:
+    from unsnarl.data._array_files import read_array as read_array
     from unsnarl.data._bundled import Avatars as Avatars
     from unsnarl.data._bundled import breast_cancer as breast_cancer
     from unsnarl.data._bundled import diabetes as diabetes
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from unsnarl.data._dataset import FactorDataset as FactorDataset
     from unsnarl.data._factors import FactorTable as FactorTable
     from unsnarl.data._factors import infer_kind as infer_kind
-    from unsnarl.data._files import read_array as read_array
     from unsnarl.data._files import read_codes as read_codes
     from unsnarl.data._files import read_dataset as read_dataset
     from unsnarl.data._files import read_factors as read_factors
@@ -41,13 +41,14 @@ if TYPE_CHECKING:
 
 _BUNDLED = ("Avatars", "breast_cancer", "diabetes", "digits", "faces", "fashion_mnist", "iris", "wine")
 _IDX = ("read_idx", "read_mnist")
-_FILES = ("read_array", "read_codes", "read_dataset", "read_factors")
+_FILES = ("read_codes", "read_dataset", "read_factors")
 _PUBLISHED = ("read_3dshapes", "read_cars3d", "read_dsprites", "read_mpi3d", "read_smallnorb")
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     dict.fromkeys((*_BUNDLED, *_IDX), "._bundled")
     | {"FactorDataset": "._dataset", "FactorTable": "._factors", "Simulator": "._simulator", "infer_kind": "._factors"}
+    | {"read_array": "._array_files"}
     | dict.fromkeys(_FILES, "._files")
     | dict.fromkeys(("Glyphs", "matplotlib_fonts", "render_glyphs"), "._glyphs")
     | dict.fromkeys(("data_sets", "load"), "._load")

@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from unsnarl.arrays import check_choice, check_range
+from unsnarl.data._array_files import PathLike, _damage
 from unsnarl.data._dataset import FactorDataset
-from unsnarl.data._files import PathLike, _damage
 from unsnarl.data._simulator import Simulator, images
 from unsnarl.errors import FileError
 from unsnarl.files import check_readable

@@ -19,9 +19,7 @@ import pandas as pd
 from PIL import Image
 
 from unsnarl.arrays import check_choice, check_range
-from unsnarl.data._dataset import FactorDataset, rows_of
-from unsnarl.data._factors import DISCRETE, FactorTable
-from unsnarl.data._files import (
+from unsnarl.data._array_files import (
     PathLike,
     _damage,
     _stream_rows,
@@ -31,6 +29,8 @@ from unsnarl.data._files import (
     read_rows,
     split_key,
 )
+from unsnarl.data._dataset import FactorDataset, rows_of
+from unsnarl.data._factors import DISCRETE, FactorTable
 from unsnarl.errors import DataError, FileError
 from unsnarl.files import check_readable
 

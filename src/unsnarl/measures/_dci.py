@@ -12,7 +12,8 @@ from jaxtyping import Float
 
 from unsnarl.arrays import check_choice, check_range
 from unsnarl.errors import DataError
-from unsnarl.measures._boosting import Columns, boost, labels_of, single_precision
+from unsnarl.measures._boosting import boost, labels_of, single_precision
+from unsnarl.measures._boosting_arrays import Columns
 from unsnarl.measures._held_out import HeldOut
 from unsnarl.measures._scores import Scores, half_sample_intervals
 

@@ -83,7 +83,7 @@ def levels_of(codes: Codes) -> Int[np.ndarray, " latent"]:
     return 1 + np.count_nonzero(ordered[1:] != ordered[:-1], axis=0)
 
 
-def varying(codes: Num[np.ndarray, "n *latent"]) -> np.ndarray:
+def varying(codes: Num[np.ndarray, "n *latent"]) -> Any:
     """Which latents take more than one value."""
     return codes.max(axis=0) > codes.min(axis=0)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,275 +15,19 @@ from jaxtyping import Float
 
 from unsnarl.arrays import as_matrix, check_range
 from unsnarl.data import FactorTable
-from unsnarl.errors import DataError, UnknownNameError, UnsnarlError
+from unsnarl.errors import DataError, UnsnarlError
 from unsnarl.information import column_entropies, pairwise_mutual_information
-from unsnarl.measures._active import LatentTypes
 from unsnarl.measures._findings import chance_level, describe, listed, shortened
 from unsnarl.measures._inputs import Codes, levels_of, quantile_bins, varying
+from unsnarl.measures._measure_report import MeasureReport
+from unsnarl.measures._measure_table import _ACTIVE_NUMBERS, ACTIVE, MEASURES, measure_names
 from unsnarl.measures._scores import Score, Scores
 
 Progress = Callable[[str, float, int], None]
-ACTIVE = "active_variables"
 _FINDING = "finding"
 _NEIGHBORS = 10
 _CUTS = 10
 _SHUFFLED_LATENTS = 128
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """What is known about one number before it is computed."""
-
-    meaning: str
-    range: str
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One measure: where its function is, which options it takes, and what its numbers mean."""
-
-    module: str
-    options: tuple[str, ...]
-    numbers: Mapping[str, _Kept]
-
-
-MEASURES: dict[str, _Row] = {
-    "infomec": _Row(
-        "_infomec",
-        ("kinds", "factor_bins", "discrete", "bootstrap", "seed"),
-        {
-            "modularity": _Kept("how nearly each active latent tells of one factor only (InfoM)", "0 to 1"),
-            "explicitness": _Kept("how well a linear classifier reads the factors from all latents (InfoE)", "up to 1"),
-            "compactness": _Kept("how nearly each factor is told of by one latent only (InfoC)", "0 to 1"),
-        },
-    ),
-    "dci": _Row(
-        "_dci",
-        ("kinds", "bootstrap", "seed"),
-        {
-            "disentanglement": _Kept("how nearly each latent serves to predict one factor only", "0 to 1"),
-            "completeness": _Kept("how nearly each factor is predicted from one latent only", "0 to 1"),
-            "informativeness": _Kept(
-                "accuracy (R² for continuous factors) of the prediction on held-out rows", "up to 1"
-            ),
-            "informativeness_train": _Kept("the same on the rows the predictor learned from", "up to 1"),
-        },
-    ),
-    "mutual_information_gap": _Row(
-        "_gap",
-        ("kinds", "factor_bins", "bins", "bootstrap", "seed"),
-        {"mig": _Kept("how much more the best latent tells of a factor than the second best", "0 to 1")},
-    ),
-    "sap": _Row(
-        "_sap",
-        ("kinds", "bootstrap", "seed"),
-        {"sap": _Kept("how much better the best latent alone predicts a factor than the second best", "0 to 1")},
-    ),
-    "modularity_explicitness": _Row(
-        "_modularity",
-        ("kinds", "factor_bins", "bins", "bootstrap", "seed"),
-        {
-            "modularity": _Kept("how nearly each latent, useful or not, tells of one factor only", "0 to 1"),
-            "explicitness": _Kept(
-                "area under the ROC curve of a linear classifier on held-out rows; chance is 0.5", "0 to 1"
-            ),
-            "explicitness_train": _Kept("the same on the rows the classifier learned from", "0 to 1"),
-        },
-    ),
-    "beta_vae_score": _Row(
-        "_beta_vae",
-        ("kinds", "factor_bins", "bootstrap", "seed"),
-        {
-            "beta_vae": _Kept(
-                "how often a linear classifier tells from code differences which factor was held", "0 to 1"
-            )
-        },
-    ),
-    "factor_vae_score": _Row(
-        "_factor_vae",
-        ("kinds", "factor_bins", "bootstrap", "seed"),
-        {"factor_vae": _Kept("how often the latent that varies least tells which factor was held", "0 to 1")},
-    ),
-    "irs": _Row(
-        "_irs",
-        ("kinds", "bootstrap", "seed"),
-        {"irs": _Kept("how still each latent stays when all but its own factor change", "0 to 1")},
-    ),
-}
-
-_ACTIVE_NUMBERS = {
-    "active": _Kept("latents that are used for every input", "0 and up"),
-    "mixed": _Kept("latents that are used for some inputs only", "0 and up"),
-    "passive": _Kept("latents whose posterior is the prior", "0 and up"),
-    "tc_mean": _Kept("total correlation of the means of all latents, in nats", "0 and up"),
-    "tc_sampled": _Kept("total correlation of sampled latents, in nats", "0 and up"),
-    "tc_mean_without_passive": _Kept("total correlation of the means without the passive latents, in nats", "0 and up"),
-    "tc_sampled_without_passive": _Kept(
-        "total correlation of sampled latents without the passive ones, in nats", "0 and up"
-    ),
-    "share_removed": _Kept("share of the gap between mean and sampled that goes with the passive latents", "up to 1"),
-}
-
-_SHORT_NAMES = {
-    "mig": "mutual_information_gap",
-    "modularity": "modularity_explicitness",
-    "beta_vae": "beta_vae_score",
-    "factor_vae": "factor_vae_score",
-}
-
-
-def measure_names(names: Iterable[str] | str | None = None) -> list[str]:
-    """The full names of the measures asked for, each once; all of them for None.
-
-    Raises:
-        UnknownNameError: a name that is not a measure.
-    """
-    if names is None:
-        return list(MEASURES)
-    wanted = [names] if isinstance(names, str) else list(names)
-    full = [_SHORT_NAMES.get(str(name), str(name)) for name in wanted]
-    for name in full:
-        if name not in MEASURES:
-            raise UnknownNameError("measure", name, list(MEASURES))
-    return list(dict.fromkeys(full))
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class MeasureReport:
-    """What `measure` found.
-
-    Attributes:
-        scores: measure -> its `Scores` or `Score`.
-        skipped: measure -> why it was not computed.
-        finding: sentences in plain language, the clearest first.
-        baseline: measure -> the same on codes whose rows are shuffled, so on codes that say nothing; {} unless asked for.
-        nmi: I(s_i; z_j) / H(s_i), latent x factor, continuous factors cut into ten equally filled bins.
-        chance: for each factor the entry of `nmi` above which the finding believes it.
-        types: active, mixed and passive latents; None without `logvar`.
-        latent_names, factor_names: names, in the order of the columns.
-        kinds: factor -> "discrete" or "continuous".
-        n: observations used.
-        warnings: measure -> what it warned of.
-        timings: measure -> seconds.
-        settings: the options that decide the numbers.
-    """
-
-    scores: dict[str, Scores | Score]
-    skipped: dict[str, str]
-    finding: list[str]
-    baseline: dict[str, Scores | Score]
-    nmi: Float[np.ndarray, "latent factor"]
-    chance: Float[np.ndarray, " factor"]
-    types: LatentTypes | None
-    latent_names: list[str]
-    factor_names: list[str]
-    kinds: dict[str, str]
-    n: int
-    warnings: dict[str, list[str]] = field(default_factory=dict)
-    timings: dict[str, float] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def __getitem__(self, name: str) -> Scores | Score:
-        """The scores of one measure, by its full or short name.
-
-        Raises:
-            UnknownNameError: it is none of the computed ones (with the reason if it was skipped).
-        """
-        full = _SHORT_NAMES.get(name, name)
-        if full in self.skipped:
-            raise DataError(f"{full} was skipped: {self.skipped[full]}")
-        if full not in self.scores:
-            raise UnknownNameError("measure", name, list(self.scores))
-        return self.scores[full]
-
-    def table(self) -> pd.DataFrame:
-        """One row a number: measure, score, value, low, high, chance, range, meaning, skipped.
-
-        `low` and `high` are nan without `bootstrap`, `chance` (the score of shuffled codes) is nan without `baseline`. A
-        skipped measure has one row with its reason in `skipped` and an empty score.
-        """
-        rows: list[dict[str, Any]] = []
-        for name, scores in self.scores.items():
-            chance = _numbers(self.baseline[name]) if name in self.baseline else {}
-            for score, number in _numbers(scores).items():
-                known = _known(name).get(score, _Kept("", ""))
-                at_chance = float(chance.get(score, math.nan))
-                rows.append(
-                    {
-                        "measure": name,
-                        "score": score,
-                        "value": float(number),
-                        "low": number.low,
-                        "high": number.high,
-                        "chance": at_chance,
-                        "range": known.range,
-                        "meaning": known.meaning,
-                        "skipped": "",
-                    }
-                )
-        nothing = {"value": math.nan, "low": math.nan, "high": math.nan, "chance": math.nan, "range": "", "meaning": ""}
-        rows += [{"measure": n, "score": "", **nothing, "skipped": reason} for n, reason in self.skipped.items()]
-        columns = ["measure", "score", "value", "low", "high", "chance", "range", "meaning", "skipped"]
-        return pd.DataFrame(rows, columns=columns)
-
-    def matrices(self) -> dict[str, pd.DataFrame]:
-        """The matrices behind the numbers, latent x factor, with names; `nmi`, which the finding reads, first."""
-        found = {"nmi": self._framed(self.nmi)}
-        for name, scores in self.scores.items():
-            if name == "infomec":
-                nmi = np.asarray(scores.nmi).T
-                if not np.allclose(nmi, self.nmi):
-                    found["infomec: nmi"] = self._framed(nmi)
-            elif isinstance(scores, Scores):
-                found |= {f"{name}: {key}": self._framed(matrix) for key, matrix in scores.matrices.items()}
-            elif scores.matrix is not None:
-                found[name] = self._framed(scores.matrix)
-        return found
-
-    def _framed(self, matrix: np.ndarray) -> pd.DataFrame:
-        return pd.DataFrame(np.asarray(matrix, np.float64), index=self.latent_names, columns=self.factor_names)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain JSON values; what is not finite becomes None."""
-        matrices = {name: frame.to_numpy().tolist() for name, frame in self.matrices().items()}
-        types = None
-        if self.types is not None:
-            types = {kind: self.types.of(kind).tolist() for kind in ("active", "mixed", "passive")}
-        return _plain(
-            {
-                "n": self.n,
-                "latents": self.latent_names,
-                "factors": self.kinds,
-                "finding": self.finding,
-                "scores": {name: _as_dict(scores) for name, scores in self.scores.items()},
-                "baseline": {name: _as_dict(scores) for name, scores in self.baseline.items()},
-                "skipped": self.skipped,
-                "warnings": self.warnings,
-                "timings": self.timings,
-                "types": types,
-                "chance": self.chance.tolist(),
-                "matrices": matrices,
-                "settings": self.settings,
-            }
-        )
-
-    def to_json(self) -> str:
-        """`to_dict` as JSON text."""
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
-
-    def __repr__(self) -> str:
-        lines = [
-            f"MeasureReport: {self.n:,} observations, {len(self.latent_names)} latents, {len(self.factor_names)} factors"
-        ]
-        lines += [f"  {sentence}" for sentence in self.finding]
-        for name, scores in self.scores.items():
-            numbers = [repr(number)[6:-1] for number in _numbers(scores).values()]
-            lines.append(f"  {name}: {', '.join(numbers)}")
-        lines += [f"  {name}: skipped, {reason}" for name, reason in self.skipped.items()]
-        told = sum(map(len, self.warnings.values()))
-        if told:
-            lines.append(f"  ({told} warning{'s' if told > 1 else ''}: see .warnings)")
-        return "\n".join(lines)
 
 
 def measure(
@@ -448,7 +190,7 @@ class _Run:
 
     def active(self, logvar: Codes) -> None:
         """Compute what the posterior variances say."""
-        from unsnarl.measures._active import tc_gap
+        from unsnarl.measures._mean_and_sampled import tc_gap
 
         def compute() -> Scores:
             gap = tc_gap(self.codes, logvar, bootstrap=self.options["bootstrap"], seed=self.options["seed"])
@@ -584,30 +326,3 @@ def _counted(codes: Codes, discrete: bool | None) -> np.ndarray:
     if discrete or (discrete is None and codes.dtype.kind in "iu"):
         few |= levels <= max(20, len(codes) // 10)
     return few
-
-
-def _known(name: str) -> Mapping[str, _Kept]:
-    return _ACTIVE_NUMBERS if name == ACTIVE else MEASURES[name].numbers
-
-
-def _numbers(scores: Scores | Score) -> dict[str, Score]:
-    if isinstance(scores, Scores):
-        return {name: scores[name] for name in scores}
-    return {scores.name: scores}
-
-
-def _as_dict(scores: Scores | Score) -> dict[str, Any]:
-    return {name: {"value": float(score), "interval": score.interval} for name, score in _numbers(scores).items()}
-
-
-def _plain(value: Any) -> Any:
-    """Plain JSON values; what is not finite becomes None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

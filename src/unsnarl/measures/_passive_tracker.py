@@ -15,8 +15,9 @@ from jaxtyping import Float, Int
 
 from unsnarl.arrays import check_choice, check_range, to_numpy
 from unsnarl.errors import DataError, OptionError
-from unsnarl.measures._active import LatentTypes, classify_latents, correlation_of
+from unsnarl.measures._active import LatentTypes, classify_latents
 from unsnarl.measures._inputs import varying
+from unsnarl.measures._mean_and_sampled import correlation_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,9 @@ from torchmetrics.utilities import dim_zero_cat
 
 from unsnarl.arrays import check_range, to_numpy
 from unsnarl.errors import DataError
-from unsnarl.measures._measure import MEASURES, MeasureReport, measure, measure_names
+from unsnarl.measures._measure import measure
+from unsnarl.measures._measure_report import MeasureReport
+from unsnarl.measures._measure_table import MEASURES, measure_names
 from unsnarl.measures._scores import Scores
 
 

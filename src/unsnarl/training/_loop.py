@@ -7,6 +7,7 @@ checkpoint needs no random state.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -75,10 +76,11 @@ def train(
     forward: Any = task
     active: dict[str, Any] = dict(optimizers)
     backward: Callable[[Tensor], None] = torch.Tensor.backward
+    unscale: Callable[[torch.optim.Optimizer], None] = lambda optimizer: None
     if fabric is not None:
         forward, *wrapped = fabric.setup(task, *optimizers.values())
         active = dict(zip(optimizers, wrapped, strict=True))
-        backward = fabric.backward
+        backward, unscale = fabric.backward, fabric.strategy.precision.unscale_gradients
     leader = fabric is None or fabric.is_global_zero
     if not leader:
         seed = stream_seed(seed, 3, fabric.global_rank)  # every process draws its own noise
@@ -105,8 +107,7 @@ def train(
                 optimizer = active[phase]
                 optimizer.zero_grad()
                 backward(loss)
-                if fabric is not None:
-                    fabric.strategy.precision.unscale_gradients(optimizers[phase])
+                unscale(optimizers[phase])  # of half precision, before gradients are clipped
                 clip_gradients(optimizers[phase])
                 optimizer.step()
                 if len(active) > 1:
@@ -139,7 +140,7 @@ def train(
 
 
 def _finite(value: Tensor) -> bool:
-    return value.isfinite().item() is True
+    return math.isfinite(value.item())  # one kernel less than torch's isfinite
 
 
 def _not_finite(what: str, step: int, run: Run | None, saved: int) -> str:
