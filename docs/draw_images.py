@@ -29,18 +29,20 @@ def readme() -> None:
     test = data.test.subset(slice(0, 4000))
     scores = unsnarl.infomec(model.transform(test), test.factors)
     nmi = scores.nmi  # factor x latent
-    best = nmi.argmax(axis=1)
-    latents = list(dict.fromkeys(best[np.argsort(-nmi.max(axis=1))]))[:SHOWN]
-    figure = Figure(figsize=(13, 4.6), layout="constrained")
-    left, middle, right = figure.subfigures(1, 3, width_ratios=[1.0, 1.5, 1.5])
+    best = list(dict.fromkeys(nmi.argmax(axis=1)[np.argsort(-nmi.max(axis=1))]))  # the first latent of each factor
+    latents = [*best, *(i for i in np.argsort(-nmi.max(axis=0)) if i not in best)][:SHOWN]
+    figure = Figure(figsize=(13, 4.4), layout="constrained")
+    left, middle, right = figure.subfigures(1, 3, width_ratios=[0.85, 1.55, 1.5])
 
-    images, back = test.observations[:9], model.reconstruct(test.observations[:9])
-    left.suptitle("rooms, and what the code keeps of them", fontsize=10)
-    axes = left.subplots(3, 3)
-    for ax, image, again in zip(axes.flat, images, back, strict=True):
-        pair = np.concatenate([image.numpy() / 255, again.numpy()], axis=2)
-        ax.imshow(pair.transpose(1, 2, 0))
-        ax.axis("off")
+    left.suptitle("rooms, and what the code keeps", fontsize=10)
+    rows = []
+    for start in range(0, 12, 2):
+        some = test.observations[start : start + 2]
+        pairs = zip(some.numpy() / 255, model.reconstruct(some).numpy(), strict=True)
+        rows.append(np.concatenate([image for pair in pairs for image in pair], axis=2))
+    ax = left.subplots()
+    ax.imshow(np.concatenate(rows, axis=1).transpose(1, 2, 0))
+    ax.axis("off")
 
     middle.suptitle("one latent at a time", fontsize=10)
     axes = middle.subplots(len(latents), 1)
