@@ -141,6 +141,12 @@ def test_published_defaults():
     )
     assert (BioAE().nonnegative, BioAE().activity) == (1, 0.01)
     assert BetaTCVAE().beta == 3
+    assert (FactorVAE().lr, FactorVAE().discriminator_lr, FactorVAE().batch_size, FactorVAE().steps) == (
+        1e-4,
+        1e-4,
+        64,
+        300_000,
+    )
 
 
 def moved(task: Any, phase: str) -> set[str]:

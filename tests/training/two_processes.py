@@ -10,7 +10,7 @@ from small_runs import TABLE, learner
 
 
 def main(folder: str) -> None:
-    """Fit a deterministic and a noisy learner, and leave what each process ended with."""
+    """Fit a learner without randomness, and leave what each process ended with."""
     torch.set_num_threads(1)
     fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
     fabric.launch()

@@ -328,6 +328,14 @@ def test_hyperparameters_from_numpy_can_be_saved(tmp_path):
     model.set_params(seed=0, latents=2).fit(table(20), run=tmp_path / "run")  # the same run, although lr is NumPy's
 
 
+def test_a_history_with_steps_that_one_phase_skipped_is_kept(tmp_path):
+    model = make("QuantizedInfoWGANGP", steps=5).fit(images(40), log_every=1)
+    assert model.history_["generator.loss"].isna().tolist() == [True, False, True, False, True]
+    model.save_pretrained(tmp_path)
+    loaded = unsnarl.QuantizedInfoWGANGP.from_pretrained(tmp_path)
+    pd.testing.assert_frame_equal(loaded.history_, model.history_, check_exact=True)
+
+
 def test_column_names_are_kept(tmp_path):
     frame = pd.DataFrame(table(20), columns=list("abcdefgh"))
     make("AE", steps=2).fit(frame).save_pretrained(tmp_path)

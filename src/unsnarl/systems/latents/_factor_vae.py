@@ -5,6 +5,8 @@ draws of the product of marginals. Its log-odds estimate the total correlation, 
 
     L_vae = -log p(x|z) + KL(q(z|x) || p(z)) + gamma (D_joint(z) - D_product(z))     (eq. 2, D are logits)
     L_disc = 1/2 CE(D(z), joint) + 1/2 CE(D(permute(z')), product),  z' from a second batch   (alg. 2)
+
+As in `VAE`, L_vae is divided by the number of pixels; the VAE's gradients are clipped like those of its siblings.
 """
 
 from __future__ import annotations
@@ -106,7 +108,7 @@ class FactorVAE(GaussianLearner):
         anneal_steps: int = 0,
         network: str | Architecture = "auto",
         weight_decay: float = 0.0,
-        lr: float = 1e-3,
+        lr: float = 1e-4,
         batch_size: int = 64,
         steps: int = 300_000,
         seed: int = 0,

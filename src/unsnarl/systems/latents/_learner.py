@@ -93,7 +93,8 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
             checkpoint_every: write a checkpoint every so many steps.
             progress: show progress and the time left.
             callbacks: each is called as `callback(step, model)` at step 0 and after every step.
-            fabric: a launched `lightning.fabric.Fabric` for other devices, precisions or several processes.
+            fabric: a launched `lightning.fabric.Fabric` for other devices, precisions or several processes; learners
+                with two optimisers (FactorVAE, InfoWGAN-GP) need its strategy "ddp_find_unused_parameters_true".
 
         Returns:
             This learner, fitted.

@@ -5,7 +5,8 @@ The encoder gives a Gaussian posterior q(z|x) = N(mu, exp logvar); the loss is t
     L = (-log p(x|z) + beta KL(q(z|x) || N(0, I))) / pixels,   z = mu + exp(logvar / 2) eps.
 
 beta > 1 presses the posterior towards the prior, one latent at a time. Dividing by the number of pixels (features) makes
-the weights mean the same as in losses that are summed, and the learning rate the same as for the other autoencoders.
+the weights mean the same as in losses that are summed, and the learning rate the same as for the other autoencoders. The
+published code of latent quantization has its VAEs give softplus^-1(sigma); ours give log-variances, as the VAE papers do.
 """
 
 from __future__ import annotations
