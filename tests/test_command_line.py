@@ -193,3 +193,13 @@ def test_the_quick_commands_import_nothing_heavy(words):
     words_ = done.stdout.splitlines()[-1].split()
     assert not set(HEAVY) & set(words_[2:])
     assert int(words_[1]) < (300 if words == "import unsnarl" else 900)
+
+
+def test_a_quick_claim_runs_and_records_nothing(folder, capsys, monkeypatch):
+    from unsnarl.claims import qlae
+
+    monkeypatch.setattr(qlae, "STEPS", 200)  # two steps in a quick run
+    code, out, _ = command("claim", "qlae", "--seeds", "1", "--quick", "--no-tune", "--records", "docs", capsys=capsys)
+    assert code == 0
+    assert "modularity: modularity" in out
+    assert not (folder / "docs").exists()

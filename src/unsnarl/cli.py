@@ -299,8 +299,8 @@ def claim(
     records: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("docs/claims"),
 ) -> None:
     """Run a published claim again, with error bars, and record what comes out."""
-    from unsnarl.claims import run_claim, write_record
-    from unsnarl.report import write_claim_page
+    from unsnarl.claims import read_record, run_claim, write_record
+    from unsnarl.report import claims_index, write_claim_page
 
     record = run_claim(
         slug, seeds=seeds, engine=engine, workers=workers, tune=tune, quick=quick, runs=runs, records=records
@@ -313,6 +313,7 @@ def claim(
         path = write_record(record, records)
         page = path.with_suffix(".html")
         write_claim_page(record, page)
+        claims_index([read_record(found) for found in sorted(records.glob("*.json"))], records / "index.html")
         typer.echo(f"\nRecord: {path}\nPage:   {page}")
 
 
