@@ -41,6 +41,8 @@ def main() -> None:
         held = ", ".join(f"{v:,} {k}" for k, v in BASE.items() if k != what)
         ax.set_xlabel({"n": "observations"}.get(what, what))
         ax.set_title(held.replace(" n", " observations"), fontsize=9)
+        ax.set_xticks(values, [f"{v:,}" for v in values])
+        ax.set_xticks([], minor=True)
         ax.grid(alpha=0.3, which="both", linewidth=0.4)
     axes[0].set_ylabel("seconds")
     axes[-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
