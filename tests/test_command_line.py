@@ -83,8 +83,7 @@ def spoil(folder, what):
         np.save("codes.npy", codes.astype(object), allow_pickle=True)
     elif what == "pickled npz":
         np.savez("codes.npz", z=codes.astype(object))
-        (folder / "codes.npy").unlink()
-        (folder / "codes.npz").rename("codes.npy")
+        return "codes.npz"
     elif what == "empty column":
         table = pd.read_csv("factors.csv")
         table["hue"] = None
@@ -97,6 +96,7 @@ def spoil(folder, what):
         (folder / "codes.npy").write_bytes(data[: len(data) // 2])
     elif what == "missing":
         (folder / "codes.npy").unlink()
+    return "codes.npy"
 
 
 @pytest.mark.parametrize(
@@ -105,19 +105,17 @@ def spoil(folder, what):
         ("short", "codes.npy has 599, factors.csv has 600"),
         ("nan", "NaN at row 7, column 2"),
         ("infinite", "infinite at row 7, column 2"),
-        ("object", "pickle"),
-        ("pickled npz", "codes.npy"),
+        ("object", "codes.npy: it holds pickled Python objects"),
+        ("pickled npz", "holds pickled Python objects"),
         ("empty column", "factor 'hue' is empty"),
-        ("directory", "codes.npy"),
-        ("truncated", "codes.npy"),
-        ("missing", "codes.npy"),
+        ("directory", "codes.npy is a folder"),
+        ("truncated", "codes.npy is truncated or damaged"),
+        ("missing", "there is no file codes.npy"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_2(folder, capsys, what, says):
-    spoil(folder, what)
-    code, out, err = command(
-        "measure", "codes.npy", "--factors", "factors.csv", "--to", "report.html", *FAST, capsys=capsys
-    )
+    codes = spoil(folder, what)
+    code, out, err = command("measure", codes, "--factors", "factors.csv", "--to", "report.html", *FAST, capsys=capsys)
     assert code == 2
     assert out == ""
     assert err.startswith("unsnarl: ")
@@ -203,3 +201,12 @@ def test_a_quick_claim_runs_and_records_nothing(folder, capsys, monkeypatch):
     assert code == 0
     assert "modularity: modularity" in out
     assert not (folder / "docs").exists()
+
+
+def test_the_lists_of_the_command_line_name_what_there_is():
+    from unsnarl.measures import measure_names
+    from unsnarl.systems import latents
+
+    assert set(cli.MEASURES) == {*measure_names(), "active_variables"}
+    learners = {name.lower() for name in latents.__all__} - {"latentlearner", "qlae"}  # QLAE is listed as a system
+    assert set(cli.LEARNERS) == learners

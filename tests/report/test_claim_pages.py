@@ -167,3 +167,13 @@ def test_bad_records(record, message, page):
     with pytest.raises(DataError, match=message):
         claims_index([record], page)
     assert not page.exists()
+
+
+def test_a_row_judged_by_its_mean_says_what_it_fell_short_of(tmp_path):
+    record = claim()
+    row = record["rows"][0]
+    row |= {"minimum_effect": 0.1, "difference": {"mean": 0.12, "low": -0.02, "high": 0.23}, "verdict": "inconclusive"}
+    row |= {"rule": "mean beyond minimum, interval beyond zero"}
+    page = write_claim_page(record, tmp_path / "claim.html").read_text()
+    assert "which reaches below zero, though the mean passes the minimum effect of 0.100" in page
+    assert "Rule: mean beyond minimum, interval beyond zero." in page

@@ -20,7 +20,7 @@ from unsnarl.report._style import number
 
 RULE = (
     "Each claim pits a system against its tuned baseline on the same data with the same budget, paired over seeds. It "
-    "holds only when the interval of the gain lies beyond the minimum effect that was stated beforehand."
+    "holds only when its gains pass the minimum effects that were stated beforehand, by the rule its page names."
 )
 CAPTION = (
     "Each line is a seed, each thick stroke a mean. At the right the mean gain with its 95% interval; the dashed line is the "
@@ -175,6 +175,7 @@ def _row_content(row: ClaimRow) -> dict[str, Any]:
         "sentence": row.sentence(),
         "better": "higher is better" if row.higher_is_better else "lower is better",
         "minimum": row.gain(row.minimum_effect),
+        "rule": row.rule,
         "seeds": [
             (str(seed), number(b), number(s), row.gain(g))
             for seed, b, s, g in zip(row.seeds, row.baseline, row.system, gains, strict=True)

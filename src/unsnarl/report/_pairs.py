@@ -11,11 +11,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from unsnarl.claims._statistics import VERDICTS
+from unsnarl.claims._statistics import RULES, VERDICTS
 from unsnarl.errors import DataError
 from unsnarl.report._style import PAGE_WIDTH, drawing, fitted, new_figure, number
 
 PLAIN = ("system", "baseline", "constant")
+
+
+ON_THE_MEAN = RULES[1]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class ClaimRow:
     system_name: str = "system"
     baseline_name: str = "baseline"
     role: str = "central"
+    rule: str = ""
 
     @classmethod
     def of(cls, row: Any, place: str = "row") -> ClaimRow:
@@ -82,6 +86,7 @@ class ClaimRow:
             system_name=str(row.get("system_arm") or "system"),
             baseline_name=str(row.get("baseline_arm") or "baseline"),
             role=str(row.get("role") or "central"),
+            rule=str(row.get("rule") or ""),
         )
 
     @property
@@ -117,6 +122,8 @@ class ClaimRow:
             where = f"wholly below {asked}"
         elif self.verdict == "holds":
             where = f"wholly above zero, with a mean that reaches {asked}"
+        elif self.rule == ON_THE_MEAN and self.low <= 0 < self.minimum_effect <= self.mean:
+            where = f"which reaches below zero, though the mean passes {asked}"
         else:
             where = f"which reaches across {asked}"
         return f"{start} (mean of {many:,} seeds; 95% interval {self.interval}, {where})."

@@ -1,1 +1,1 @@
-"""systems."""
+"""The published systems, grouped by the host they live on: today learners of latent codes, in `latents`."""
