@@ -4,9 +4,11 @@ from unsnarl.nn._architecture import ARCHITECTURES, Architecture, find_architect
 from unsnarl.nn._conv import ConvDecoder, ConvEncoder, StyleBlock, StyleDecoder
 from unsnarl.nn._dense import DenseDecoder, DenseEncoder, dense_stack
 from unsnarl.nn._quantize import Quantized, ScalarQuantizer, VectorQuantizer
+from unsnarl.nn._recorder import ActivationRecorder, find_layers, record_activations
 
 __all__ = [
     "ARCHITECTURES",
+    "ActivationRecorder",
     "Architecture",
     "ConvDecoder",
     "ConvEncoder",
@@ -19,4 +21,6 @@ __all__ = [
     "VectorQuantizer",
     "dense_stack",
     "find_architecture",
+    "find_layers",
+    "record_activations",
 ]

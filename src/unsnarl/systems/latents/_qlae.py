@@ -13,70 +13,26 @@ with decoupled decay 0.1. Biases and V: Adam without either. Networks: `ConvEnco
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from unsnarl.arrays import check_range
 from unsnarl.nn import Architecture, ScalarQuantizer
-from unsnarl.objectives import commitment_loss, quantization_loss
-from unsnarl.systems.latents._learner import LatentLearner
-from unsnarl.systems.latents._task import AutoencoderTask
-from unsnarl.training import decayed_adam
+from unsnarl.systems.latents._quantized import QuantizedLearner, QuantizedTask
 
 
-class QLAETask(AutoencoderTask):
-    """Reconstruction through quantized latents, with the two pulls that keep codes and codebook together."""
+class QLAETask(QuantizedTask):
+    """Reconstruction through scalar-quantized latents; L of the module's docstring."""
 
-    def __init__(
-        self,
-        *args: Any,
-        levels: int,
-        quantization: float,
-        commitment: float,
-        shared_codebook: bool,
-        **options: Any,
-    ):
-        super().__init__(*args, **options)
-        self.quantizer = ScalarQuantizer(self.latents, levels, shared=shared_codebook)
-        self.quantization, self.commitment = quantization, commitment
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Weights are clipped and decayed; biases and the codebook are not."""
-        networks = [self.encoder, self.decoder]
-        options = {"lr": self.lr, "weight_decay": self.weight_decay, "clip_value": 1.0}
-        return {"main": decayed_adam(networks, undecayed=[self.quantizer], **options)}  # type: ignore[arg-type]
-
-    def codes(self, x: Float[Tensor, "batch ..."]) -> Int[Tensor, "batch latent"]:
-        """Level indices."""
-        return self.quantizer(self.encoder(x)).indices
+    quantizer: ScalarQuantizer
 
     def decoder_input(self, codes: Shaped[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
         """The values of level indices; floats are taken as values."""
         return codes.float() if codes.is_floating_point() else self.quantizer.lookup(codes.long())
 
-    def forward(
-        self, phase: str, batch: tuple[Tensor, ...], step: int, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """L of the module's docstring."""
-        x = self.to_network(batch[0])
-        z = self.quantizer(self.encoder(x))
-        reconstruction = self.reconstruction_loss(self.decoder(z.straight_through), x)
-        quantization = quantization_loss(z.continuous, z.quantized)
-        commitment = commitment_loss(z.continuous, z.quantized)
-        loss = reconstruction + self.quantization * quantization + self.commitment * commitment
-        return {
-            "loss": loss,
-            "reconstruction": reconstruction,
-            "quantization": quantization,
-            "commitment": commitment,
-        }
 
-
-class QLAE(LatentLearner):
+class QLAE(QuantizedLearner):
     """Autoencoder whose latents each take one of a few learned scalar values.
 
     Args:
@@ -100,7 +56,6 @@ class QLAE(LatentLearner):
         ((64, 3), dtype('int64'))
     """
 
-    discrete_codes = True
     task_: QLAETask
 
     def __init__(
@@ -133,8 +88,6 @@ class QLAE(LatentLearner):
     def _check_options(self) -> None:
         super()._check_options()
         check_range(self.levels, "levels", low=2, integer=True)
-        check_range(self.quantization, "quantization", low=0)
-        check_range(self.commitment, "commitment", low=0)
 
     def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> QLAETask:
         return QLAETask(
@@ -144,17 +97,10 @@ class QLAE(LatentLearner):
             likelihood,
             lr=self.lr,
             weight_decay=self.weight_decay,
-            levels=self.levels,
+            quantizer=ScalarQuantizer(self.latents, self.levels, shared=self.shared_codebook),
             quantization=self.quantization,
             commitment=self.commitment,
-            shared_codebook=self.shared_codebook,
         )
-
-    def encode(self, X: Any) -> tuple[Float[np.ndarray, "n latent"], Int[np.ndarray, "n latent"]]:
-        """Quantized values and their level indices; score the indices, not the floats."""
-        indices = self._map(X, lambda x: self.task_.codes(x))
-        with torch.inference_mode():
-            return self.task_.quantizer.lookup(indices).numpy(), indices.numpy()
 
     def latent_values(self, latent: int, n_values: int = 7) -> Int[np.ndarray, " value"]:
         """Level indices of a latent in the order of their values, evenly thinned to at most `n_values`."""

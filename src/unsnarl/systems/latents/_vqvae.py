@@ -11,61 +11,26 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from unsnarl.arrays import check_finite, check_range, to_numpy
 from unsnarl.errors import DataError
 from unsnarl.nn import Architecture, VectorQuantizer
-from unsnarl.objectives import commitment_loss, quantization_loss
-from unsnarl.systems.latents._learner import LatentLearner
-from unsnarl.systems.latents._task import AutoencoderTask
-from unsnarl.training import decayed_adam
+from unsnarl.systems.latents._quantized import QuantizedLearner, QuantizedTask
 
 
-class VQVAETask(AutoencoderTask):
-    """Reconstruction through vector-quantized latents."""
+class VQVAETask(QuantizedTask):
+    """Reconstruction through vector-quantized latents; L of the module's docstring."""
 
-    def __init__(self, *args: Any, entries: int, size: int, quantization: float, commitment: float, **options: Any):
-        numbers = args[2] * size
-        super().__init__(*args, encoder_outputs=numbers, decoder_inputs=numbers, **options)
-        self.quantizer = VectorQuantizer(self.latents, entries, size)
-        self.quantization, self.commitment = quantization, commitment
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Weights are clipped and decayed; biases and the codebook are not."""
-        networks = [self.encoder, self.decoder]
-        options = {"lr": self.lr, "weight_decay": self.weight_decay, "clip_value": 1.0}
-        return {"main": decayed_adam(networks, undecayed=[self.quantizer], **options)}  # type: ignore[arg-type]
-
-    def codes(self, x: Float[Tensor, "batch ..."]) -> Int[Tensor, "batch latent"]:
-        """Entry indices."""
-        return self.quantizer(self.encoder(x)).indices
+    quantizer: VectorQuantizer
 
     def decoder_input(self, codes: Shaped[Tensor, "batch latent"]) -> Float[Tensor, "batch number"]:
         """The vectors of entry indices."""
         return self.quantizer.lookup(codes.long())
 
-    def forward(
-        self, phase: str, batch: tuple[Tensor, ...], step: int, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """L of the module's docstring."""
-        x = self.to_network(batch[0])
-        z = self.quantizer(self.encoder(x))
-        reconstruction = self.reconstruction_loss(self.decoder(z.straight_through), x)
-        quantization = quantization_loss(z.continuous, z.quantized)
-        commitment = commitment_loss(z.continuous, z.quantized)
-        loss = reconstruction + self.quantization * quantization + self.commitment * commitment
-        return {
-            "loss": loss,
-            "reconstruction": reconstruction,
-            "quantization": quantization,
-            "commitment": commitment,
-        }
 
-
-class VQVAE(LatentLearner):
+class VQVAE(QuantizedLearner):
     """Autoencoder with vector-quantized latents; its codes are entry indices.
 
     Args:
@@ -82,7 +47,6 @@ class VQVAE(LatentLearner):
         seed: seed of weights and batches.
     """
 
-    discrete_codes = True
     task_: VQVAETask
 
     def __init__(
@@ -116,8 +80,6 @@ class VQVAE(LatentLearner):
         super()._check_options()
         check_range(self.entries, "entries", low=2, integer=True)
         check_range(self.size, "size", low=1, integer=True)
-        check_range(self.quantization, "quantization", low=0)
-        check_range(self.commitment, "commitment", low=0)
 
     def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> VQVAETask:
         return VQVAETask(
@@ -127,8 +89,9 @@ class VQVAE(LatentLearner):
             likelihood,
             lr=self.lr,
             weight_decay=self.weight_decay,
-            entries=self.entries,
-            size=self.size,
+            encoder_outputs=self.latents * self.size,
+            decoder_inputs=self.latents * self.size,
+            quantizer=VectorQuantizer(self.latents, self.entries, self.size),
             quantization=self.quantization,
             commitment=self.commitment,
         )
@@ -143,12 +106,6 @@ class VQVAE(LatentLearner):
                 raise DataError("codes must be whole numbers: the indices of codebook entries")
             array = array.astype(np.int64)
         return super().decode(array)
-
-    def encode(self, X: Any) -> tuple[Float[np.ndarray, "n number"], Int[np.ndarray, "n latent"]]:
-        """Quantized vectors, one after the other, and their entry indices."""
-        indices = self._map(X, lambda x: self.task_.codes(x))
-        with torch.inference_mode():
-            return self.task_.quantizer.lookup(indices).numpy(), indices.numpy()
 
     def latent_values(self, latent: int, n_values: int = 7) -> Int[np.ndarray, " value"]:
         """Entries to show in a traversal: evenly over the range of indices in use (their order has no meaning)."""
