@@ -50,6 +50,7 @@ class Card:
         entry_point: the class or function, as "module:name".
         claim: the module of its experiment; empty when it has none.
         summary: what a user gets, in one sentence.
+        further_claims: slugs of experiments beside its own, in the same system but another setting.
     """
 
     slug: str
@@ -61,6 +62,7 @@ class Card:
     entry_point: str
     claim: str
     summary: str
+    further_claims: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.slug):
@@ -95,6 +97,7 @@ _OURS = (
         claim="unsnarl.claims.qlae",
         summary="An autoencoder whose latents each take one of a few learned values, so that single latents line up "
         "with single factors.",
+        further_claims=("qlae-long",),
     ),
     Card(
         slug="active-variables",
@@ -182,18 +185,20 @@ def markdown_table(
         install = f"`unsnarl[{one.extra}]`" if one.extra else "`unsnarl`"
         cells = [f"**{_cell(one.title)}** `{one.slug}`", _cell(one.summary), paper, one.family, install]
         if claims is not None:
-            cells.append(_verdict(one, os.fspath(claims), links))
+            recorded = [s for s in one.further_claims if os.path.isfile(os.path.join(claims, f"{s}.json"))]
+            slugs = [one.slug, *recorded]
+            cells.append("; ".join(_verdict(slug, bool(one.claim), os.fspath(claims), links) for slug in slugs))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _verdict(one: Card, folder: str, links: str) -> str:
-    """A claim's verdict with its first deciding number, linked to its page; a dash when it has not been run."""
+def _verdict(slug: str, exists: bool, folder: str, links: str) -> str:
+    """A claim's verdict with its first deciding number, linked to its page; a word when it has not been run."""
     import json
 
-    path = os.path.join(folder, f"{one.slug}.json")
+    path = os.path.join(folder, f"{slug}.json")
     if not os.path.isfile(path):
-        return "not run yet" if one.claim else "none"
+        return "not run yet" if exists else "none"
     try:
         with open(path, encoding="utf-8") as file:
             record = json.load(file)
@@ -204,7 +209,7 @@ def _verdict(one: Card, folder: str, links: str) -> str:
         words = f"{record['verdict']}{numbers}, {len(row['seeds'])} seed{'s' if len(row['seeds']) > 1 else ''}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise FileError(f"{path} is not a claim's record: {type(error).__name__} {error}") from None
-    return f"[{_cell(words)}]({links}{one.slug}.html)"
+    return f"[{_cell(words)}]({links}{slug}.html)"
 
 
 def _cell(text: str) -> str:

@@ -75,7 +75,7 @@ def _listing(kind: str) -> list[tuple[str, str]]:
         return list(data_sets().items())
     if kind == "measures":
         return list(MEASURES.items())
-    return [(c.slug, c.title) for c in catalog.cards() if c.claim]
+    return [(slug, c.title) for c in catalog.cards() if c.claim for slug in (c.slug, *c.further_claims)]
 
 
 LEARNERS = {
@@ -115,7 +115,7 @@ def show(name: Annotated[str, typer.Argument(help="A system's slug, as `unsnarl 
         ("Install", f"pip install 'unsnarl[{card.extra}]'" if card.extra else "part of the core"),
         ("In code", card.entry_point),
         ("Idea", card.summary),
-        ("Claim", f"unsnarl claim {card.slug}" if card.claim else "none"),
+        ("Claim", "; ".join(f"unsnarl claim {s}" for s in (card.slug, *card.further_claims)) if card.claim else "none"),
     ):
         typer.echo(f"{label + ':':<10}{value}")
 
