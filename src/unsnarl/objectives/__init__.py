@@ -1,5 +1,6 @@
 """Losses that several systems share: plain functions of tensors."""
 
+from unsnarl.objectives._attacks import fgsm, pgd
 from unsnarl.objectives._gaussian_latents import (
     gaussian_kl,
     gaussian_log_density,
@@ -13,12 +14,14 @@ from unsnarl.objectives._reconstruction import bernoulli_loss, gaussian_loss, ps
 __all__ = [
     "bernoulli_loss",
     "commitment_loss",
+    "fgsm",
     "gaussian_kl",
     "gaussian_log_density",
     "gaussian_loss",
     "gaussian_sample",
     "kl_decomposition",
     "permute_latents",
+    "pgd",
     "psnr",
     "quantization_loss",
 ]
