@@ -57,7 +57,8 @@ def measure(
             the latents. Any model's embeddings will do.
         factors: their factors: a `FactorTable`, data frame, mapping or array of shape (n, factor).
         names: measures to compute: "infomec", "dci", "mutual_information_gap" ("mig"), "sap", "modularity_explicitness",
-            "beta_vae_score", "factor_vae_score", "irs"; None computes all.
+            "beta_vae_score", "factor_vae_score", "irs", "dimensionality", "diffusion_spectral", "lossy_information"; None
+            computes all.
         kinds: "discrete" or "continuous" where the guess of `FactorTable` is wrong.
         discrete: whether codes are categories; None takes integer codes for categories. `False` takes integer codes for
             quantities in every measure.

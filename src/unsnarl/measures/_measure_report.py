@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from unsnarl.errors import DataError, UnknownNameError
 from unsnarl.measures._active import LatentTypes
-from unsnarl.measures._measure_table import _SHORT_NAMES, _Kept, _known
+from unsnarl.measures._measure_table import _SHORT_NAMES, known_of
 from unsnarl.measures._scores import Score, Scores
 
 
@@ -76,7 +76,7 @@ class MeasureReport:
         for name, scores in self.scores.items():
             chance = _numbers(self.baseline[name]) if name in self.baseline else {}
             for score, number in _numbers(scores).items():
-                known = _known(name).get(score, _Kept("", ""))
+                known = known_of(name, score)
                 at_chance = float(chance.get(score, math.nan))
                 rows.append(
                     {

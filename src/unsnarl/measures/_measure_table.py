@@ -89,6 +89,27 @@ MEASURES: dict[str, _Row] = {
         ("kinds", "bootstrap", "seed"),
         {"irs": _Kept("how still each latent stays when all but its own factor change", "0 to 1")},
     ),
+    "dimensionality": _Row(
+        "_whole_code",
+        ("kinds", "bootstrap", "seed"),
+        {
+            "effective_rank": _Kept("how many directions the code spreads over", "1 and up"),
+            "participation_ratio": _Kept("the same, with more weight on the widest directions", "1 and up"),
+        },
+    ),
+    "diffusion_spectral": _Row(
+        "_whole_code",
+        ("kinds", "bootstrap", "seed"),
+        {
+            "dse": _Kept("how many modes the cloud of codes has, in bits (2 to that power)", "0 and up"),
+            "dsmi": _Kept("how much of that spread the factor explains, in bits", "0 and up"),
+        },
+    ),
+    "lossy_information": _Row(
+        "_whole_code",
+        ("kinds", "bootstrap", "seed"),
+        {"mi": _Kept("what all latents together tell of the factor, in nats: a lower bound", "0 and up")},
+    ),
 }
 
 _ACTIVE_NUMBERS = {
@@ -128,5 +149,7 @@ def measure_names(names: Iterable[str] | str | None = None) -> list[str]:
     return list(dict.fromkeys(full))
 
 
-def _known(name: str) -> Mapping[str, _Kept]:
-    return _ACTIVE_NUMBERS if name == ACTIVE else MEASURES[name].numbers
+def known_of(measure: str, score: str) -> _Kept:
+    """What is known about a number; one for each factor, such as "mi: hue", shares what is known of "mi"."""
+    numbers = _ACTIVE_NUMBERS if measure == ACTIVE else MEASURES[measure].numbers
+    return numbers.get(score) or numbers.get(score.partition(":")[0], _Kept("", ""))
