@@ -209,10 +209,10 @@ def count_around_same_label(
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _kth(columns, k, euclidean, start, stop, radius):
+def _nearest(columns, k, euclidean, start, stop, radius):
+    """For each row: the distances to its k nearest other points, ascending."""
     n = columns.shape[1]
     distance = np.empty(n)
-    best = np.empty(k)
     for i in range(start, stop):
         distance[:] = 0.0
         for c in range(columns.shape[0]):
@@ -222,11 +222,35 @@ def _kth(columns, k, euclidean, start, stop, radius):
             else:
                 _spread(columns[c], columns[c, i], distance)
         distance[i] = np.inf
+        best = radius[i]
         best[:] = np.inf
         for j in range(n):
             if distance[j] < best[k - 1]:
                 _insert(best, distance[j])
-        radius[i] = np.sqrt(best[k - 1]) if euclidean else best[k - 1]
+        if euclidean:
+            best[:] = np.sqrt(best)
+
+
+def nearest_distances(points: Points, n_neighbors: int, *, euclidean: bool) -> Float[np.ndarray, "n k"]:
+    """The distances from each point to its k nearest other points, ascending, in the Euclidean or the max-norm.
+
+    Cost: as `count_in_blocks`; memory O(n k).
+    """
+    n, dimension = points.shape
+    if _tree_is_quicker(n, dimension):
+        from scipy.spatial import KDTree
+
+        norm = 2.0 if euclidean else np.inf
+        near = KDTree(points).query(points, k=n_neighbors + 1, p=norm, workers=thread_count())[0]
+        return np.ascontiguousarray(near[:, 1:])  # the first is the point itself, or one that coincides with it
+    columns = np.ascontiguousarray(points.T)
+    radius = np.empty((n, n_neighbors))
+
+    def fill(start: int, stop: int) -> None:
+        _nearest(columns, n_neighbors, euclidean, start, stop, radius)
+
+    share(fill, n, work=float(n) * points.size)
+    return radius
 
 
 def kth_distances(points: Points, n_neighbors: int, *, euclidean: bool) -> Float[np.ndarray, "n"]:
@@ -240,11 +264,4 @@ def kth_distances(points: Points, n_neighbors: int, *, euclidean: bool) -> Float
 
         norm = 2.0 if euclidean else np.inf
         return KDTree(points).query(points, k=[n_neighbors + 1], p=norm, workers=thread_count())[0][:, 0]
-    columns = np.ascontiguousarray(points.T)
-    radius = np.empty(n)
-
-    def fill(start: int, stop: int) -> None:
-        _kth(columns, n_neighbors, euclidean, start, stop, radius)
-
-    share(fill, n, work=float(n) * points.size)
-    return radius
+    return nearest_distances(points, n_neighbors, euclidean=euclidean)[:, n_neighbors - 1].copy()
