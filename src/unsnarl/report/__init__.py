@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from unsnarl.report._claims import claims_index as claims_index
     from unsnarl.report._claims import write_claim_page as write_claim_page
     from unsnarl.report._curves import training_curves as training_curves
+    from unsnarl.report._epiplexity import write_epiplexity_page as write_epiplexity_page
     from unsnarl.report._grids import contact_sheet as contact_sheet
     from unsnarl.report._grids import reconstruction_grid as reconstruction_grid
     from unsnarl.report._grids import traversal_grid as traversal_grid
     from unsnarl.report._heat_map import heat_map as heat_map
+    from unsnarl.report._inspect import write_inspect_page as write_inspect_page
     from unsnarl.report._intervals import interval_plot as interval_plot
     from unsnarl.report._pairs import paired_plot as paired_plot
     from unsnarl.report._report import write_report as write_report
@@ -41,6 +43,8 @@ __getattr__, __dir__, __all__ = attach(
         "training_curves": "._curves",
         "traversal_grid": "._grids",
         "write_claim_page": "._claims",
+        "write_epiplexity_page": "._epiplexity",
+        "write_inspect_page": "._inspect",
         "write_report": "._report",
     },
 )
