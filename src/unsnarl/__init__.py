@@ -22,13 +22,28 @@ _MEASURES = (
     "factor_vae_score",
     "infomec",
     "irs",
+    "InformationPlane",
+    "LossyMutualInformation",
+    "RepresentationMonitor",
+    "analyse_lm",
+    "categorical_entropy",
+    "effective_features",
+    "epiplexity_from_scaling_law",
+    "estimate_epiplexity",
+    "information_surplus",
     "measure",
+    "measure_superposition",
     "modularity_explicitness",
     "mutual_information_gap",
+    "predictive_kernel",
+    "prequential_bits",
     "prune",
+    "pullback_metric",
     "representation_report",
     "sap",
 )
+_INFORMATION = ("diffusion_spectral_entropy", "diffusion_spectral_mi", "knn_entropy")
+_KNOWN = ("gaussian_pair", "image_pair")
 _LATENTS = (
     "AE",
     "BetaTCVAE",
@@ -71,6 +86,8 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     dict.fromkeys(_DATA, ".data")
     | dict.fromkeys(_MEASURES, ".measures")
+    | dict.fromkeys(_INFORMATION, ".information")
+    | dict.fromkeys(_KNOWN, ".data.known")
     | dict.fromkeys(_LATENTS, ".systems.latents")
     | dict.fromkeys(_ERRORS, ".errors"),
     rooms=_ROOMS,

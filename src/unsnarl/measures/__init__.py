@@ -33,33 +33,83 @@ if TYPE_CHECKING:
     from unsnarl.measures._scores import half_sample_intervals as half_sample_intervals
     from unsnarl.measures._shared_value import simulator_sampler as simulator_sampler
     from unsnarl.measures._torchmetrics import LatentFactorMetric as LatentFactorMetric
+    from unsnarl.measures._whole_code import diffusion_spectral as diffusion_spectral
+    from unsnarl.measures._whole_code import dimensionality as dimensionality
+    from unsnarl.measures._whole_code import lossy_information as lossy_information
+    from unsnarl.measures.epiplexity import EpiplexityFrontier as EpiplexityFrontier
+    from unsnarl.measures.epiplexity import epiplexity_from_scaling_law as epiplexity_from_scaling_law
+    from unsnarl.measures.epiplexity import estimate_epiplexity as estimate_epiplexity
+    from unsnarl.measures.epiplexity import prequential_bits as prequential_bits
+    from unsnarl.measures.epiplexity import rank_files as rank_files
+    from unsnarl.measures.language import LanguageReport as LanguageReport
+    from unsnarl.measures.language import SpectralAlignment as SpectralAlignment
+    from unsnarl.measures.language import analyse_lm as analyse_lm
+    from unsnarl.measures.language import categorical_entropy as categorical_entropy
+    from unsnarl.measures.language import information_surplus as information_surplus
+    from unsnarl.measures.language import load_language_model as load_language_model
+    from unsnarl.measures.language import predictive_kernel as predictive_kernel
+    from unsnarl.measures.language import pullback_metric as pullback_metric
+    from unsnarl.measures.language import spectral_alignment as spectral_alignment
+    from unsnarl.measures.lossy import InformationPlane as InformationPlane
+    from unsnarl.measures.lossy import LossyMutualInformation as LossyMutualInformation
+    from unsnarl.measures.lossy import mine_mutual_information as mine_mutual_information
+    from unsnarl.measures.monitor import RepresentationMonitor as RepresentationMonitor
+    from unsnarl.measures.superposition import AdversarialSuperpositionStudy as AdversarialSuperpositionStudy
+    from unsnarl.measures.superposition import SuperpositionResult as SuperpositionResult
+    from unsnarl.measures.superposition import effective_features as effective_features
+    from unsnarl.measures.superposition import measure_superposition as measure_superposition
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "AdversarialSuperpositionStudy": ".superposition",
+        "EpiplexityFrontier": ".epiplexity",
+        "InformationPlane": ".lossy",
+        "LanguageReport": ".language",
         "LatentFactorMetric": "._torchmetrics",
         "LatentTypes": "._active",
+        "LossyMutualInformation": ".lossy",
         "MeasureReport": "._measure_report",
         "PassiveTracker": "._passive_tracker",
+        "RepresentationMonitor": ".monitor",
         "Score": "._scores",
         "Scores": "._scores",
+        "SpectralAlignment": ".language",
+        "SuperpositionResult": ".superposition",
+        "analyse_lm": ".language",
         "beta_vae_score": "._beta_vae",
+        "categorical_entropy": ".language",
         "classify_latents": "._active",
         "dci": "._dci",
+        "diffusion_spectral": "._whole_code",
+        "dimensionality": "._whole_code",
+        "effective_features": ".superposition",
+        "epiplexity_from_scaling_law": ".epiplexity",
+        "estimate_epiplexity": ".epiplexity",
         "factor_vae_score": "._factor_vae",
         "gaussian_posterior": "._passive_tracker",
         "half_sample_intervals": "._scores",
         "infomec": "._infomec",
+        "information_surplus": ".language",
         "irs": "._irs",
+        "load_language_model": ".language",
+        "lossy_information": "._whole_code",
         "measure": "._measure",
         "measure_names": "._measure_table",
+        "measure_superposition": ".superposition",
+        "mine_mutual_information": ".lossy",
         "modularity_explicitness": "._modularity",
         "mutual_information_gap": "._gap",
+        "predictive_kernel": ".language",
+        "prequential_bits": ".epiplexity",
         "prune": "._active",
+        "pullback_metric": ".language",
+        "rank_files": ".epiplexity",
         "representation_report": "._mean_and_sampled",
         "sample_codes": "._mean_and_sampled",
         "sap": "._sap",
         "simulator_sampler": "._shared_value",
+        "spectral_alignment": ".language",
         "tc_gap": "._mean_and_sampled",
     },
 )
