@@ -111,6 +111,64 @@ _OURS = (
         summary="Tells which latents of a VAE are used for all inputs, for some or for none, and prunes those that "
         "only seem to carry something.",
     ),
+    Card(
+        slug="dse",
+        title="Diffusion spectral entropy and information (DSE, DSMI)",
+        arxiv="2312.04823",
+        year=2023,
+        family="measures",
+        extra="",
+        entry_point="unsnarl.information:diffusion_spectral_entropy",
+        claim="unsnarl.claims.dse",
+        summary="How many modes a cloud of vectors has, and how much of that a label or another representation explains, "
+        "without bins, also as curves during training.",
+    ),
+    Card(
+        slug="lossy-compression-mi",
+        title="Mutual information through lossy compression",
+        arxiv="2305.08013",
+        year=2024,
+        family="measures",
+        extra="",
+        entry_point="unsnarl.measures:LossyMutualInformation",
+        claim="unsnarl.claims.lossy_compression_mi",
+        summary="Information between images, layers and labels by compressing each side to a few numbers first, and "
+        "the information plane of a network.",
+    ),
+    Card(
+        slug="superposition",
+        title="Superposition as lossy compression",
+        arxiv="2512.13568",
+        year=2025,
+        family="measures",
+        extra="",
+        entry_point="unsnarl.measures:measure_superposition",
+        claim="unsnarl.claims.superposition",
+        summary="How many features a layer encodes and how many share a neuron, from the entropy of a sparse autoencoder.",
+    ),
+    Card(
+        slug="epiplexity",
+        title="Epiplexity",
+        arxiv="2601.03220",
+        year=2026,
+        family="measures",
+        extra="",
+        entry_point="unsnarl.measures:estimate_epiplexity",
+        claim="unsnarl.claims.epiplexity",
+        summary="How many bits of structure a learner of bounded compute can absorb from data, and how many stay random to it.",
+    ),
+    Card(
+        slug="markov-categories",
+        title="Markov-categorical analysis of language models",
+        arxiv="2507.19247",
+        year=2025,
+        family="measures",
+        extra="language",
+        entry_point="unsnarl.measures:analyse_lm",
+        claim="unsnarl.claims.markov_categories",
+        summary="How random a language model's head is, how much its states know beyond the next token, and which directions "
+        "of them the prediction feels.",
+    ),
 )
 
 
