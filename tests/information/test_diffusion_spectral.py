@@ -133,7 +133,7 @@ def test_entries_of_the_walk():
         p = np.linalg.matrix_power(walk, t) / 40
         assert diffusion_entry_entropy(x, 1.0, t) == pytest.approx(-(p * np.log2(p)).sum(), abs=1e-9)
     assert diffusion_entry_entropy(x, 1e5) == pytest.approx(2 * math.log2(40), abs=1e-6)
-    with pytest.raises(OptionError, match="t=1.5 must be an integer"):
+    with pytest.raises(OptionError, match=r"t=1\.5 must be an integer"):
         diffusion_entry_entropy(x, 1.0, 1.5)
 
 

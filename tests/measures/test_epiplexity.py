@@ -474,7 +474,7 @@ def test_bad_options():
 
 def test_one_pass_only():
     data = np.random.default_rng(0).integers(0, 2, (500, 6))
-    with pytest.raises(DataError, match="enough for 56 steps of 8 .* but steps=57 needs several passes"):
+    with pytest.raises(DataError, match=r"enough for 56 steps of 8 .* but steps=57 needs several passes"):
         estimate_epiplexity(data, steps=57, **SMALL)
     with pytest.raises(OptionError, match="held_out=500 leaves nothing"):
         estimate_epiplexity(data, steps=50, held_out=500, **SMALL)
@@ -521,7 +521,7 @@ def test_pictures_and_tables(learned):
 
 def test_only_like_is_compared_with_like(learned):
     assert common_budget([learned, learned]) == learned.largest_budget
-    with pytest.raises(DataError, match="method requential but .* has prequential"):
+    with pytest.raises(DataError, match=r"method requential but .* has prequential"):
         common_budget([learned, learned.teachers])
     other = EpiplexityFrontier.of(
         learned.points, tolerance=0, method="requential", test_tokens=2e4, vocabulary=3, name="other"

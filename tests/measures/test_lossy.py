@@ -9,7 +9,7 @@ from torch import nn
 
 from unsnarl.data.known._pairs import draw_images, gaussian_pair, image_pair
 from unsnarl.errors import DataError, NotFittedError, OptionError
-from unsnarl.information import mutual_information
+from unsnarl.information import EstimatorWarning, mutual_information
 from unsnarl.information._kde_entropy import kde_bandwidth, kde_entropy
 from unsnarl.information._weighted_entropy import weighted_entropy
 from unsnarl.measures.lossy import (
@@ -290,7 +290,7 @@ def test_bad_input():
         AutoencoderCompressor(code="binary").fit(x)
     with pytest.raises(NotFittedError):
         AutoencoderCompressor().transform(x)
-    with pytest.raises(DataError, match="has 2 features|have shape \\(2,\\)"):
+    with pytest.raises(DataError, match=r"has 2 features|have shape \(2,\)"):
         AutoencoderCompressor(1, steps=1).fit(rng.random((20, 5))).transform(x)
 
 
@@ -350,3 +350,13 @@ def test_mine_on_images_and_bad_input():
         mine_mutual_information(x, y, network="rnn")
     with pytest.raises(OptionError, match="ema=1"):
         mine_mutual_information(x, y, ema=1.0)
+
+
+def test_more_information_than_the_labels_have_is_said_to_be_impossible():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(4, size=2000)
+    codes = rng.normal(size=(2000, 6)) + 20 * labels[:, None]
+    with pytest.warns(EstimatorWarning, match=r"more than the entropy of the labels, 1\.39"):
+        found = LossyMutualInformation("pca", "labels").fit(codes, labels).estimate()
+    assert found.mi > 2
+    assert abs(LossyMutualInformation("pca", "labels", dim=1).fit(codes, labels).estimate().mi - np.log(4)) < 0.05

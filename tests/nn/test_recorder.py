@@ -59,15 +59,19 @@ def test_stream_is_run_in_eval_mode_and_modes_come_back(net):
     net[1].eval()
     x = torch.randn(10, 3)
     found = record_activations(net, x.split(4), ["0", "2"], limit=7)
-    assert net.training and not net[1].training and net[2].training
+    assert net.training
+    assert not net[1].training
+    assert net[2].training
     assert torch.allclose(found["2"], torch.relu(net[0](x[:7])))
-    assert len(found["0"]) == 7 and not found["0"].requires_grad
+    assert len(found["0"]) == 7
+    assert not found["0"].requires_grad
 
 
 def test_keeps_what_a_later_in_place_layer_writes_over(net):
     x = torch.randn(4, 3)
     found = record_activations(net, [x], ["0", "2"])
-    assert (found["0"] < 0).any() and torch.equal(torch.relu(found["0"]), found["2"])
+    assert (found["0"] < 0).any()
+    assert torch.equal(torch.relu(found["0"]), found["2"])
 
 
 def test_stream_of_tuples_and_dictionaries(net):
@@ -75,7 +79,8 @@ def test_stream_of_tuples_and_dictionaries(net):
     pairs = record_activations(net, [(x, torch.zeros(4))], "0")["0"]
     model = TwoOutputs()
     scaled = record_activations(model, [{"x": x, "scale": 2.0}], "")[""]
-    assert torch.allclose(pairs, net[0](x)) and torch.allclose(scaled, 2 * model.linear(x))
+    assert torch.allclose(pairs, net[0](x))
+    assert torch.allclose(scaled, 2 * model.linear(x))
 
 
 def test_complains_in_one_sentence(net):

@@ -8,7 +8,7 @@ many. Same sigma and t everywhere. What Y is if not categories is cut or cluster
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -85,7 +85,7 @@ def reference_categories(
     check_choice(kind, REFERENCES, "kind")
     check_range(n_clusters, "n_clusters", low=2, integer=True)
     if hasattr(Y, "to_numpy") and getattr(getattr(Y, "dtype", None), "kind", "O") not in "biuf":
-        Y = Y.astype(str)  # a pandas text column
+        Y = cast("Any", Y).astype(str)  # a pandas text column
     values = to_numpy(Y, argument)
     if values.ndim == 0 or len(values) < 2:
         raise DataError(f"{argument} needs at least 2 rows, got shape {values.shape}")

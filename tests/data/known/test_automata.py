@@ -1,5 +1,7 @@
 """Cellular automata against rules applied cell by cell."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,7 +69,7 @@ def test_all_or_some_intermediate_steps():
     source = CellularAutomaton(30, 10, 5, intermediate=True)
     rows = source.sample(7, seed=2)
     parts = np.split(rows, 6, axis=1)
-    for before, after in zip(parts[:-1], parts[1:], strict=True):
+    for before, after in itertools.pairwise(parts):
         np.testing.assert_array_equal(after, evolve(before, 30))
     assert source.scored.sum() == 50
     some = CellularAutomaton(30, 10, 5, intermediate=2)

@@ -106,7 +106,7 @@ def test_rectangles_hold_their_edges():
 
 
 def test_gaussians_have_the_stated_moments():
-    picture = draw_images(np.zeros((1, 5)) + [[0, 0, -0.5, 0.2, 1.0]], "gaussians", 64)[0, 0].astype(float)
+    picture = draw_images(np.array([[0, 0, -0.5, 0.2, 1.0]]), "gaussians", 64)[0, 0].astype(float)
     sx, sy, r = 0.1 + 0.2 * ndtr(-0.5), 0.1 + 0.2 * ndtr(0.2), 1.6 * ndtr(1.0) - 0.8
     p = (np.arange(64) + 0.5) / 64 - 0.5
     log = np.log(np.maximum(picture, 1e-30))

@@ -78,11 +78,11 @@ def image_pair(
     size: int | None = None,
     noise: float = 0.0,
 ) -> tuple[Float[np.ndarray, "n 1 size size"], Float[np.ndarray, "n 1 size size"]]:
-    """N pairs of images that share exactly `mi` nats: each image is an injective picture of a `gaussian_pair` vector.
+    r"""N pairs of images that share exactly `mi` nats: each image is an injective picture of a `gaussian_pair` vector.
 
     | kind         | parameters | picture                                                                         |
     |--------------|------------|---------------------------------------------------------------------------------|
-    | "blobs"      | 2          | a round blob exp(-10 \\|p - c\\|^2) at c                                        |
+    | "blobs"      | 2          | a round blob exp(-10 \|p - c\|^2) at c                                        |
     | "gaussians"  | 5          | an elliptic blob: centre, two widths (0.1 to 0.3 of the side) and correlation   |
     | "rectangles" | 4          | left, right, top and bottom edge, anti-aliased, sides of at least 2 pixels      |
 

@@ -25,6 +25,7 @@ from unsnarl.errors import DataError, NotFittedError, OptionError
 from unsnarl.information import mutual_information
 from unsnarl.information._categories import category_columns, row_codes
 from unsnarl.information._kde_entropy import check_kde_options, check_kde_size, kde_terms, shared_bandwidth
+from unsnarl.information._reliability import _warn
 from unsnarl.information._weighted_entropy import MOST_DIMENSIONS, check_enough, entropy_terms, whitened
 from unsnarl.measures.lossy._compressors import is_fitted, make_compressor
 
@@ -114,7 +115,7 @@ class LossyMutualInformation(BaseEstimator):
         sides = self._check_pairs(X, Y)
         dims = self.dim if isinstance(self.dim, tuple) else (self.dim, self.dim)
         specs, names = (self.x_compressor, self.y_compressor), ("x_compressor", "y_compressor")
-        found = []
+        found: list[Any] = []
         for spec, values, dim, name, place in zip(specs, sides, dims, names, (0, 1), strict=True):
             if holds_labels(values, spec):
                 found.append(None)
@@ -144,7 +145,8 @@ class LossyMutualInformation(BaseEstimator):
                 dimensions together, codes that coincide in some rows or are constant.
 
         Warns:
-            EstimatorWarning: too few pairs for the dimension.
+            EstimatorWarning: too few pairs for the dimension; or, with labels, more information than their entropy, which tight
+                classes far apart bring about (the entropy of all codes is estimated worse than those of the classes).
 
         Cost: O(n^2 dim) at most; 2 s for 10,000 pairs of 4 + 4 numbers.
         """
@@ -153,7 +155,7 @@ class LossyMutualInformation(BaseEstimator):
         if (X is None) != (Y is None):
             raise DataError("give both X and Y, or neither for the pairs that were fitted")
         x, y = self.codes_ if X is None else self._compress(self._check_pairs(X, Y))
-        options = {"entropy": self.entropy, "k": self.k, "weights": self.weights}
+        options: dict[str, Any] = {"entropy": self.entropy, "k": self.k, "weights": self.weights}
         return code_information(x, y, **options, kernel=self.kernel, bandwidth=self.bandwidth)
 
     def transform(self, X: Any, Y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -287,6 +289,14 @@ def _with_labels(
         part = terms(x[y == label], f"class {label} of Y")
         mi -= count / n * float(part.mean())
         error += count / n * _error(part)
+    shares = np.bincount(y) / n
+    most = -float(shares @ np.log(shares))  # every label occurs, so no share is 0
+    if mi > most + max(0.1, 2 * error):
+        _warn(
+            f"the estimate, {mi:.2f} nats, is more than the entropy of the labels, {most:.2f}: classes are so far apart for their "
+            "width that the biases of their entropies do not cancel; a smaller dim= helps, and so does "
+            "mutual_information(estimator='ross') on the codes"
+        )
     return MutualInformation(float(mi), float(error))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ class StatisticsNetwork(nn.Module):
         self.y_part, y_size = _features(y_shape, convolutional)
         sizes = [x_size + y_size, *hidden]
         layers: list[nn.Module] = []
-        for a, b in zip(sizes, sizes[1:], strict=False):
+        for a, b in pairwise(sizes):
             layers += [nn.Linear(a, b), nn.ReLU()]
         self.body = nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
 
@@ -183,7 +184,7 @@ def mine_mutual_information(
     if n < 50:
         raise DataError(f"MINE needs at least 50 pairs to train on some and to read the bound on others, got {n}")
     order = np.random.default_rng([int(seed), 2]).permutation(n)
-    cut = n - int(round(held_out * n))
+    cut = n - round(held_out * n)
     middle = cut + (n - cut) // 3
     rows = [torch.as_tensor(order[part]) for part in (slice(0, cut), slice(cut, middle), slice(middle, n))]
     training, validation, test = ([side[some] for side in sides] for some in rows)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -52,10 +53,10 @@ class ConvCompressor(nn.Module):
                 "flatten them to (n, pixels), which takes the dense one"
             )
         self.dropout, self.full = dropout, (height, width)
-        self.half = (math.ceil(height / 2), math.ceil(width / 2))
+        self.halved = (math.ceil(height / 2), math.ceil(width / 2))
         self.grid = (math.ceil(height / 4), math.ceil(width / 4))
         sizes = [channels, 8, 16, 32]
-        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(sizes))
         features = 32 * self.grid[0] * self.grid[1]
         self.hidden, self.code = nn.Linear(features, 128), nn.Linear(128, dim)
         self.back = nn.Sequential(nn.Linear(dim, 128), nn.LeakyReLU(), nn.Linear(128, features), nn.LeakyReLU())
@@ -74,7 +75,7 @@ class ConvCompressor(nn.Module):
     def decode(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n c h w"]:
         """Images for codes, on no particular scale."""
         x = self.back(z).unflatten(1, (32, *self.grid))
-        for i, (convolution, size) in enumerate(zip(self.deconvolutions, (self.half, self.full, None), strict=True)):
+        for i, (convolution, size) in enumerate(zip(self.deconvolutions, (self.halved, self.full, None), strict=True)):
             x = convolution(x)
             if i < 2:
                 x = F.interpolate(F.leaky_relu(x), size=size, mode="nearest")
@@ -95,8 +96,8 @@ class DenseCompressor(nn.Module):
         super().__init__()
         self.dropout = dropout
         sizes = [features, *hidden, dim]
-        self.encoder = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
-        self.decoder = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[::-1], sizes[-2::-1], strict=False))
+        self.encoder = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.decoder = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes[::-1]))
 
     def encode(self, x: Float[Tensor, "n f"], generator: torch.Generator | None = None) -> Float[Tensor, "n d"]:
         """The code before any sigmoid."""

@@ -66,7 +66,7 @@ def initialization_entropies(
     for scale in scales:
         check_range(scale, "scales", low=0, open_low=True)
     check_range(sigma, "sigma", low=0, open_low=True)
-    modules = [module for module in model.modules() if isinstance(module, kinds)]
+    modules: list[Any] = [module for module in model.modules() if isinstance(module, kinds)]
     if not modules or not len(scales):
         what = "scales is empty" if modules else f"the network has no {', '.join(k.__name__ for k in kinds)}"
         raise OptionError(f"{what}, so there is nothing to draw")

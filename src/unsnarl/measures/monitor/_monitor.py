@@ -137,7 +137,9 @@ class RepresentationMonitor:
             from unsnarl.measures.monitor._hub import load_vision_model
 
             model = load_vision_model(model)[0]
-        self.model, self.layers = model, (layers,) if isinstance(layers, str) else tuple(layers)
+        assert not isinstance(model, str)
+        self.model: nn.Module | None = model
+        self.layers = (layers,) if isinstance(layers, str) else tuple(layers)
         if not self.layers:
             raise OptionError("layers is empty; name at least one layer")
         if model is not None:
