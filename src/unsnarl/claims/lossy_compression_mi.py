@@ -18,7 +18,7 @@ KINDS = {"blobs": 2, "rectangles": 4}  # kind -> parameters, the d of the codes
 LEVELS = [0, 1, 2, 3, 4, 5]
 PAIRS, TRAINING, NOISE, BATCH, LR = 5_000, 6_000, 0.1, 128, 5e-3
 STEPS = 600
-MINE_STEPS = {"dense": 1_000, "conv": 150}  # about the CPU time of the autoencoders' arm, all pairs together
+MINE_STEPS = 1_000  # about the CPU time of the autoencoders' arm, all pairs together
 SHIFT = 1_000  # the claim's seeds, away from those that the settings were chosen on
 
 
@@ -95,7 +95,6 @@ def _information(compressor: Any, x: Any, y: Any) -> float:
 def run_mine(
     seed: int,
     context: Context,
-    network: str = "dense",
     lr: float = 1e-3,
     hidden: int = 128,
     levels: list[int] = LEVELS,
@@ -105,7 +104,7 @@ def run_mine(
 
     began = time.process_time()
     estimates: dict[str, dict[float, float]] = {}
-    steps = context.steps(MINE_STEPS[network], 3)
+    steps = context.steps(MINE_STEPS)
     done, total = 0, steps * len(levels) * len(KINDS)
     for kind in KINDS:
         estimates[kind] = {}
@@ -118,12 +117,11 @@ def run_mine(
             found = mine_mutual_information(
                 x,
                 y,
-                network=network,
                 hidden=(hidden, hidden),
                 lr=lr,
                 steps=steps,
                 batch_size=BATCH,
-                validate_every=max(1, steps // 40),
+                validate_every=min(steps, 25),
                 seed=seed + SHIFT,
                 callbacks=[tell],
             )
@@ -178,7 +176,8 @@ NOTES = (
     "number of parameters of the pictures, for the principal components too. All images of a kind have one distribution, whatever I "
     "and whichever side of the pair, so one autoencoder a kind serves all pairs. MINE has to learn each set of pairs anew; its arm has "
     "about the CPU time of the autoencoder's arm, reads its bound on held-out pairs, stops where the bound is highest (long before "
-    "the steps run out), and its network is tuned on another seed. KSG on the pixels, with Euclidean distances within each image, is a "
+    "the steps run out), and its network is tuned on another seed; it is a dense one: a convolutional one of 150 steps took several "
+    "times as long on seed 100 and was farther off (0.97 against 0.87 nat at 1 and 4 nats). KSG on the pixels, with Euclidean distances within each image, is a "
     "strong baseline, and was left out of the bar after it had been seen. Pixel noise takes a little off the stated information (most "
     "at 5 nats), so an estimator without error would miss it by that."
 )
@@ -221,7 +220,7 @@ claim = Claim(
     tune=[
         Tuning(
             arm="MINE on pixels, tuning",
-            grid={"network": ["dense", "conv"], "lr": [1e-3, 3e-4], "hidden": [128, 256]},
+            grid={"lr": [1e-3, 3e-4, 1e-4], "hidden": [128, 256]},
             metric="error",
             objective="min",
             seeds=[100],

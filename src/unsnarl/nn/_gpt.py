@@ -27,7 +27,8 @@ from torch.nn import functional as F
 from unsnarl.arrays import check_range
 from unsnarl.errors import DataError, OptionError
 
-Cache = tuple[Float[Tensor, "batch head time d"], Float[Tensor, "batch head time d"]]
+Cache = tuple[Tensor, Tensor]
+"""Keys and values of a block, (batch, head, time, d); without shapes, which are not worth checking for every token."""
 
 KEY_SCALE = 8.0  # attention logits are 8 q.k / d: at d = 64 the usual q.k / sqrt(d)
 EMBEDDING_STD = 0.02
@@ -177,8 +178,8 @@ class _Block(nn.Module):
         x = torch.add(x[:, first:], self.attention(self.attention_norm(x), first), alpha=self.share)
         return torch.add(x, self._mlp(x), alpha=self.share)
 
-    def extend(self, x: Float[Tensor, "batch new width"], cache: Cache, start: int) -> Float[Tensor, "batch new width"]:
-        """The block for new positions alone, those before them being in the cache."""
+    def extend(self, x: Tensor, cache: Cache, start: int) -> Tensor:
+        """The block for new positions (batch, new, width) alone, those before them being in the cache."""
         x = torch.add(x, self.attention.extend(self.attention_norm(x), cache, start), alpha=self.share)
         return torch.add(x, self._mlp(x), alpha=self.share)
 
@@ -209,7 +210,7 @@ class _Attention(nn.Module):
         out = F.scaled_dot_product_attention(query, key, value, seen, is_causal=seen is None, scale=self.scale)
         return self.out(out.transpose(1, 2).flatten(2))
 
-    def extend(self, x: Float[Tensor, "batch new width"], cache: Cache, start: int) -> Float[Tensor, "batch new width"]:
+    def extend(self, x: Tensor, cache: Cache, start: int) -> Tensor:
         keys, values = cache
         end = start + x.shape[1]
         query, key, value = map(self._heads, self.all(x).chunk(3, dim=-1))

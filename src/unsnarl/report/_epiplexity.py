@@ -24,7 +24,7 @@ READING = (
 CAPTION = "Thin lines are the runs, one a network; the steps are the frontier, its markers the median point of each network on it."
 
 
-def write_epiplexity_page(result: EpiplexityRanking | EpiplexityFrontier, to: Any, *, title: str | None = None) -> Path:
+def write_epiplexity_page(result: EpiplexityRanking | EpiplexityFrontier | Any, to: Any, *, title: str | None = None) -> Path:
     """Write the page of a ranking, or of the frontier of one data set.
 
     Args:

@@ -30,7 +30,7 @@ BATCH, WARMUP, EMA_STEPS = 64, 100, 50.0
 
 def estimate_epiplexity(
     dataset: Any,
-    sizes: Sequence[tuple[int, int]] = SIZES,
+    sizes: Sequence[tuple[int, int]] | Any = SIZES,
     steps: int | None = None,
     *,
     method: Literal["requential", "prequential"] | str = "requential",

@@ -152,7 +152,7 @@ class EpiplexityFrontier:
             compute=float(row["compute"]),
             size=size,
             step=int(row["step"]),
-            lower_bound=paid[-1] == len(self.kept) - 1 and _ends_early(self.points, *size),
+            lower_bound=bool(paid[-1] == len(self.kept) - 1) and _ends_early(self.points, *size),
         )
 
     def medians(self) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Int, Num
 
 from unsnarl.arrays import as_vector, check_range, check_same_length
 from unsnarl.errors import DataError
@@ -47,10 +47,10 @@ def lower_hull(
     before = np.concatenate([[np.inf], np.minimum.accumulate(ys[order])[:-1]])
     falling = order[ys[order] < before]  # lower than everything cheaper
     hull: list[int] = []
-    for point in falling:
+    for point in falling.tolist():
         while len(hull) > 1 and _turns_up(xs, ys, hull[-2], hull[-1], point):
             hull.pop()
-        hull.append(int(point))
+        hull.append(point)
     if not tolerance:
         return np.asarray(hull)
     height = np.interp(xs[falling], xs[hull], ys[hull])
@@ -58,6 +58,6 @@ def lower_hull(
     return falling[on | (ys[falling] <= (1 + tolerance) * height)]
 
 
-def _turns_up(xs: Float[np.ndarray, " n"], ys: Float[np.ndarray, " n"], a: int, b: int, c: int) -> bool:
+def _turns_up(xs: np.ndarray, ys: np.ndarray, a: int, b: int, c: int) -> bool:
     """Whether b lies on or above the line from a to c."""
     return bool((ys[b] - ys[a]) * (xs[c] - xs[a]) >= (ys[c] - ys[a]) * (xs[b] - xs[a]))

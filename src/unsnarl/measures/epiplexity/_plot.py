@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, NullFormatter
 
 from unsnarl.measures.epiplexity._frontier import EpiplexityFrontier
 
@@ -55,6 +55,7 @@ def draw_frontiers(
                 linestyle="none",
             )
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())  # within one power of ten they would overlap
         axes.set_title(title, parse_math=False)
         axes.yaxis.set_major_formatter(EngFormatter(unit="b", sep=" "))
         axes.set_xlabel("compute, operations")

@@ -122,9 +122,9 @@ class EpiplexityRanking:
 
 
 def rank_files(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: Sequence[str | os.PathLike[str]] | Any,
     *,
-    sizes: Sequence[tuple[int, int]] = SIZES,
+    sizes: Sequence[tuple[int, int]] | Any = SIZES,
     steps: int | None = None,
     method: str = "requential",
     test_tokens: float | None = None,
