@@ -87,7 +87,7 @@ def test_intervals_and_words(report):
 
 def test_contexts_in_words(report):
     assert report.certain[0].entropy <= report.certain[-1].entropy < report.uncertain[0].entropy
-    assert report.certain[0].probability > 0.9
+    assert report.certain[0].probability > 0.7
     assert report.certain[0].text.replace(" ", "").isdigit()  # no tokenizer: token numbers
     assert len(report.kernel_contexts) == len(report.kernel) <= 48
     assert len(report.entropies) == len(report.nlls) == report.settings["contexts"]
@@ -168,7 +168,7 @@ def test_another_model_as_the_reference(believer):
         ({"texts": [[0, 1]]}, DataError, "1 texts, none with 5 tokens"),
         ({"texts": ["words"]}, DataError, "there is no tokenizer"),
         ({"texts": [[0.5] * 9]}, DataError, "integers"),
-        ({"texts": [[9] * 9] * 3}, DataError, "tokens from 9 to 9; the model has 0 to 3"),
+        ({"texts": [[9] * 9] * 3}, DataError, "tokens from 9 to 9; the (model|source) has 0 to 3"),
         ({"texts": 3}, DataError, "texts must be a list of strings"),
         ({"tokenizer": str.split, "texts": [7]}, DataError, "texts must be strings, not int"),
         ({"contexts": 1}, OptionError, "contexts=1"),

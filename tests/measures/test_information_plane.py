@@ -74,10 +74,11 @@ def test_more_noise_less_information_of_the_input():
     assert values[0] > values[1] + 1 > values[2] + 1.5
 
 
-def test_it_is_the_lossy_information_of_what_the_layer_puts_out():
+@pytest.mark.parametrize("options", [{"k": 10}, {"k": 5, "weights": "nearest"}])
+def test_it_is_the_lossy_information_of_what_the_layer_puts_out(options):
     x, y = rings(600)
     net = StochasticNet(network(), sigma=0.1, seed=3)
-    plane = InformationPlane(net, ["3"], x=x, y=y, x_compressor="identity", dim=2, k=10)
+    plane = InformationPlane(net, ["3"], x=x, y=y, x_compressor="identity", dim=2, **options)
     point = plane.update(0)["3"]
     net.manual_seed(3)
     with torch.inference_mode():
@@ -89,9 +90,9 @@ def test_it_is_the_lossy_information_of_what_the_layer_puts_out():
             net(part)
         handle.remove()
     layer = torch.cat(seen["parts"]).double().numpy()
-    by_hand = LossyMutualInformation("identity", PCACompressor(2), k=10).fit(x, layer).estimate()
+    by_hand = LossyMutualInformation("identity", PCACompressor(2), **options).fit(x, layer).estimate()
     assert (point.i_xl, point.i_xl_error) == pytest.approx(tuple(by_hand), abs=1e-6)
-    with_label = LossyMutualInformation(PCACompressor(2), k=10).fit(layer, y).estimate()
+    with_label = LossyMutualInformation(PCACompressor(2), **options).fit(layer, y).estimate()
     assert (point.i_ly, point.i_ly_error) == pytest.approx(tuple(with_label), abs=1e-6)
 
 
@@ -178,6 +179,8 @@ def test_bad_input():
         InformationPlane(network(), ["4"], x=x, y=y[1:])
     with pytest.raises(DataError, match="49 observations"):
         InformationPlane(network(), ["4"], x=x[:49], y=y[:49], k=5)
+    with pytest.raises(OptionError, match="weights='even' is not allowed"):
+        InformationPlane(network(), ["0"], x=x, y=y, x_compressor="identity", weights="even")
     with pytest.raises(OptionError, match="sigma=-1"):
         InformationPlane(network(), ["4"], -1, x=x, y=y)
     with pytest.raises(OptionError, match="dim=12"):

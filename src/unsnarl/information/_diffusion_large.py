@@ -11,8 +11,9 @@ x^t and Z = sum_i lambda_i^t:
    the first.
 3. The second has a smooth spectrum of many small eigenvalues: stochastic Lanczos quadrature (Ubaru, Chen and Saad 2017).
    Random sign vectors z = P z, so many Lanczos steps of K each, a quadrature rule for z' f(K) z. One pass over all pairs
-   makes one step for U and all z at once. Since the trace of K is known exactly, every rule is scaled to it, which takes away
-   most of the noise. The derivatives of f alternate in sign, so a Gauss rule and a Gauss-Radau rule with a node at 0 err
+   makes one step for U and all z at once. The noise of the random vectors is that of what f(K) has beyond f of the
+   Nystroem approximation, whose trace is known exactly; and since the trace of K is known exactly as well, that excess is
+   scaled to it. The derivatives of f alternate in sign, so a Gauss rule and a Gauss-Radau rule with a node at 0 err
    in opposite directions (Golub and Meurant 1994), here and in 2; the result is their mean.
 
 The error returned is two standard errors over the random vectors and half the distance of the two kinds of rule.
@@ -43,7 +44,7 @@ def approximate_diffusion_entropy(
     *,
     probes: int = 8,
     steps: int = 3,
-    landmarks: int = 2_000,
+    landmarks: int = 1_000,
     deflate: int = 64,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -58,7 +59,7 @@ def approximate_diffusion_entropy(
         t: diffusion time, at least 1.
         probes: random vectors; the noise falls with their square root.
         steps: Lanczos steps, so many passes over all pairs; a rule of that many nodes for the small eigenvalues.
-        landmarks: points on which the large eigenvectors are sought.
+        landmarks: points the Nystroem approximation is made of; it takes 4 n landmarks bytes.
         deflate: how many of them are treated by themselves, in blocks.
         seed: of landmarks and random vectors.
         progress: called with (tiles done, tiles in all), for a display.
@@ -95,12 +96,16 @@ def approximate_diffusion_entropy(
     operator = _Operator(points, width, int(steps) + 1, progress)
     draw = torch.Generator(device="cpu").manual_seed(int(seed))
     few = min(int(landmarks), n)
-    kept = min(int(deflate), few // 2, n - int(probes) - 1)
-    large = _large_directions(operator, few, max(kept, 1), draw)
+    near = _Landmarks(operator, few, draw)
+    large = near.vectors(max(1, min(int(deflate), len(near.values), n - int(probes) - 1)))
     probe = torch.randint(0, 2, (n, int(probes)), generator=draw, dtype=torch.float64).mul_(2).sub_(1)
-    known, rules = _rules(operator, large, probe.to(points.device), int(steps))
+    probe = _against(_against(probe.to(points.device), [large]), [large])
+    probe = probe / probe.norm(dim=0)
+    known, rules = _rules(operator, large, probe, int(steps))
+    rank = large.shape[1]
+    control = near.values[rank:].cpu().numpy(), near.shares(probe, rank)
     remainder = max(operator.trace - float(known[0][0] @ known[0][1]), 0.0)
-    bits, noise, truncation = _assemble(known, rules, remainder, n - large.shape[1], float(t))
+    bits, noise, truncation = _assemble(known, rules, control, remainder, n - rank, float(t))
     error = 2 * noise + truncation
     warn_if_saturated(bits, n, width)
     above = float(known[0][1][known[0][0] ** t > 0.01].sum() / n)
@@ -165,17 +170,33 @@ class _Operator:
         return affinity.mul_(self.scale[:, None].to(self.dtype)).mul_(self.scale[chosen].to(self.dtype))
 
 
-def _large_directions(operator: _Operator, landmarks: int, kept: int, draw: torch.Generator) -> Float[Tensor, "n k"]:
-    """Orthonormal directions near the eigenvectors of the largest eigenvalues, the first of them exact (eigenvalue 1)."""
-    device = operator.scale.device
-    chosen = torch.randperm(operator.n, generator=draw)[:landmarks].to(device)
-    columns = operator.columns(chosen)  # float32
-    values, vectors = torch.linalg.eigh(columns[chosen].double())
-    order = torch.argsort(values, descending=True)[:kept]
-    order = order[values[order] > 1e-7 * values.max()]
-    lifted = (columns @ (vectors[:, order] / values[order]).to(columns.dtype)).double()
-    basis = torch.column_stack([operator.top, lifted])
-    return torch.linalg.qr(basis).Q
+class _Landmarks:
+    """The Nystroem approximation A = C W^-1 C' of K, with its eigenvalues and eigenvectors.
+
+    A is K cut down to the landmarks' span, so both A and K - A are positive semidefinite.
+    """
+
+    def __init__(self, operator: _Operator, landmarks: int, draw: torch.Generator):
+        chosen = torch.randperm(operator.n, generator=draw)[:landmarks].to(operator.scale.device)
+        self.columns = operator.columns(chosen)  # C, usually in float32
+        values, vectors = torch.linalg.eigh(self.columns[chosen].double())
+        kept = values > 1e-6 * values[-1]
+        half = vectors[:, kept] * values[kept].rsqrt()
+        inner = half.T @ (self.columns.T @ self.columns).double() @ half
+        values, turn = torch.linalg.eigh(0.5 * (inner + inner.T))
+        values, turn = values.flip(0), turn.flip(1)
+        kept = values > 1e-9 * values[0]
+        self.values = values[kept]  # largest first
+        self.lift = half @ turn[:, kept] * self.values.rsqrt()  # eigenvectors are C times this
+
+    def vectors(self, count: int) -> Float[Tensor, "n k"]:
+        """Orthonormal eigenvectors of the largest eigenvalues."""
+        return torch.linalg.qr((self.columns @ self.lift[:, :count].to(self.columns.dtype)).double()).Q
+
+    def shares(self, probe: Float[Tensor, "n probes"], skip: int) -> Float[np.ndarray, "rank probes"]:
+        """The squared components of unit vectors along all eigenvectors but the first ones."""
+        inner = (self.columns.T @ probe.to(self.columns.dtype)).double()
+        return (self.lift[:, skip:].T @ inner).square().cpu().numpy()
 
 
 Rule = tuple[np.ndarray, np.ndarray]  # nodes and weights
@@ -183,13 +204,10 @@ Rule = tuple[np.ndarray, np.ndarray]  # nodes and weights
 
 def _rules(operator: _Operator, large: Tensor, probe: Tensor, steps: int) -> tuple[list[Rule], list[Rule]]:
     """Gauss and Gauss-Radau rules of K: of all large directions together (weights summing to how many they are), and of
-    the probes made normal to them (a row each, weights summing to 1).
+    the probes normal to them (a row each, weights summing to 1).
 
     Both run in the same passes: block Lanczos from the large directions, Lanczos from each probe.
     """
-    for _ in range(2):
-        probe = probe - large @ (large.T @ probe)
-    probe = probe / probe.norm(dim=0)
     k, probes = large.shape[1], probe.shape[1]
     blocks, singles = [large], [probe]
     diagonal, beside = [], []  # of the block recursion (k, k)
@@ -261,27 +279,41 @@ def _rule(matrix: np.ndarray, size: int) -> Rule:
 def _assemble(
     known: list[Rule],
     rules: list[Rule],
+    control: tuple[np.ndarray, np.ndarray],
     remainder: float,
     count: int,
     t: float,
 ) -> tuple[float, float, float]:
-    """The entropy in bits from the rules of the large directions and those of the probes, which stand for `count`
-    eigenvalues that sum to `remainder`; its standard error over the probes; and half the distance of the two kinds of rule.
+    """The entropy in bits; its standard error over the probes; and half the distance of the two kinds of rule.
+
+    Args:
+        known: the two rules of the large directions.
+        rules: the two rules of the probes, which stand for `count` eigenvalues that sum to `remainder`.
+        control: the further eigenvalues of the Nystroem approximation, and each probe's squared components along them.
+        remainder: what the large directions leave of the trace.
+        count: the dimension that the probes are drawn in.
+        t: diffusion time.
     """
+    near, shares = control
 
-    def entropy(large: Rule, nodes: np.ndarray, weights: np.ndarray) -> float:
-        mean = float((nodes * weights).sum() / len(nodes)) * count
-        scale = remainder / mean if mean > 0 else 0.0
-        power = np.concatenate([large[0], nodes.ravel()]) ** t
-        weight = np.concatenate(
-            [large[1], (count * scale / len(nodes) * weights).ravel()]
-        )  # eigenvalues a node stands for
-        total = float(weight @ power)
-        return math.log2(total) - float(weight @ (power * np.log2(np.where(power > 0, power, 1.0)))) / total
+    def entropy(large: Rule, small: Rule, chosen: np.ndarray) -> float:
+        nodes, weights = small[0][chosen], small[1][chosen]
 
-    ends = [entropy(large, *rule) for large, rule in zip(known, rules, strict=True)]
-    nodes, weights = rules[0]
-    size = len(nodes)
-    without = np.array([entropy(known[0], np.delete(nodes, i, 0), np.delete(weights, i, 0)) for i in range(size)])
-    noise = math.sqrt((size - 1) / size * float(((without - without.mean()) ** 2).sum()))  # jackknife
+        def trace(function: Callable[[np.ndarray], np.ndarray]) -> float:
+            """Of a function of K: exact for A, and what a probe sees beyond A scaled to what the trace has beyond A."""
+            beyond = (weights * function(nodes)).sum(1).mean() - (function(near) @ shares[:, chosen]).mean()
+            linear = (weights * nodes).sum(1).mean() - (near @ shares[:, chosen]).mean()
+            left = max(remainder - near.sum(), 0.0)
+            # where A leaves hardly anything there is nothing to scale
+            scaled = left * beyond / linear if count * linear > 0.5 * left and left > 0 else count * beyond
+            return float(large[1] @ function(large[0]) + function(near).sum() + scaled)
+
+        total = trace(lambda values: values**t)
+        spread = trace(lambda values: values**t * t * np.log2(np.where(values > 0, values, 1.0)))
+        return math.log2(total) - spread / total
+
+    probes = np.arange(shares.shape[1])
+    ends = [entropy(large, small, probes) for large, small in zip(known, rules, strict=True)]
+    without = np.array([entropy(known[0], rules[0], np.delete(probes, i)) for i in probes])
+    noise = math.sqrt((len(probes) - 1) / len(probes) * float(((without - without.mean()) ** 2).sum()))  # jackknife
     return sum(ends) / 2, noise, abs(ends[0] - ends[1]) / 2

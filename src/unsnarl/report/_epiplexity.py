@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from unsnarl.errors import OptionError
-from unsnarl.measures.epiplexity._frontier import EpiplexityFrontier
+from unsnarl.measures.epiplexity._frontier import EpiplexityFrontier, network
 from unsnarl.measures.epiplexity._plot import draw_frontiers
 from unsnarl.measures.epiplexity._rank import EpiplexityRanking, bits
 from unsnarl.report._page import check_target, picture, write_page
@@ -24,7 +24,9 @@ READING = (
 CAPTION = "Thin lines are the runs, one a network; the steps are the frontier, its markers the median point of each network on it."
 
 
-def write_epiplexity_page(result: EpiplexityRanking | EpiplexityFrontier | Any, to: Any, *, title: str | None = None) -> Path:
+def write_epiplexity_page(
+    result: EpiplexityRanking | EpiplexityFrontier | Any, to: Any, *, title: str | None = None
+) -> Path:
     """Write the page of a ranking, or of the frontier of one data set.
 
     Args:
@@ -98,13 +100,12 @@ def describe(result: EpiplexityRanking) -> str:
 
 
 def _row(row: Mapping[Any, Any]) -> tuple[str, list[str]]:
-    network = f"{row['layers']} layer{'s' * (row['layers'] > 1)} of {row['width']}"
     structure = ("at least " if row["lower_bound"] else "") + bits(row["S"])
     cells = [
         structure,
         number(row["H"]),
         bits(row["K"]),
-        network,
+        network(row),
         f"{row['step']:,}",
         number(row["loss"]),
         number(row["gzip"]),

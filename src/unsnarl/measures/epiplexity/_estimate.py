@@ -17,10 +17,10 @@ from torch import Tensor
 from unsnarl.arrays import check_choice, check_range
 from unsnarl.errors import DataError, OptionError
 from unsnarl.information import EstimatorWarning
-from unsnarl.measures.epiplexity._frontier import EpiplexityFrontier
+from unsnarl.measures.epiplexity._frontier import EpiplexityFrontier, network
 from unsnarl.measures.epiplexity._prequential import FEWEST_POINTS, prequential_bits, warn_decayed
 from unsnarl.measures.epiplexity._task import EpiplexityTask, log_points
-from unsnarl.measures.epiplexity._tokens import CONTEXT, TokenRows, as_token_rows
+from unsnarl.measures.epiplexity._tokens import CONTEXT, TokenReader, TokenRows, as_token_rows
 from unsnarl.nn._gpt import GPT
 from unsnarl.training import Run, train
 
@@ -164,32 +164,23 @@ def estimate_epiplexity(
     curves = []
     for number, (layers, width) in enumerate(sizes):
         model = GPT(data.vocabulary, data.length - 1, layers=layers, width=width, head_width=head_width, seed=seed)
-        points = log_points(steps)
-        task = EpiplexityTask(model, data, steps=steps, points=points, **options)
+        task = EpiplexityTask(model, data, steps=steps, points=log_points(steps), **options)
         config = {"system": "epiplexity", "layers": layers, "width": width, **settings}
-        folder = None if run is None else Run(Path(run) / f"L{layers}-D{width}", config)
 
-        def after(step: int, task: EpiplexityTask = task, number: int = number) -> None:
-            task.measure(step, reader.held_out.to(task.losses.device))
+        def tell(step: int, number: int = number) -> None:
             if on_step is not None:
                 on_step(number * steps + step, len(sizes) * steps)
 
-        def batches(step: int, task: EpiplexityTask = task) -> tuple[Tensor, ...]:
-            # the teacher's next rows: a teacher that waits does not lose any
-            return (reader(int(task.done)).to(task.losses.device),)
-
-        train(
+        _train(
             task,
-            batches,
-            steps=steps,
+            reader,
             seed=seed,
-            run=folder,
+            run=None if run is None else Run(Path(run) / f"L{layers}-D{width}", config),
             fabric=fabric,
-            log_every=max(1, steps // 100),
             checkpoint_every=checkpoint_every,
             progress=progress,
-            label=f"{data.name}, {layers} layer{'s' * (layers > 1)} of {width} ({number + 1} of {len(sizes)})",
-            callbacks=[after],
+            label=f"{data.name}, {network({'layers': layers, 'width': width})} ({number + 1} of {len(sizes)})",
+            tell=tell,
         )
         curves.append((layers, width, task))
     common = {"test_tokens": float(test_tokens), "vocabulary": data.vocabulary, "unit": data.unit, "name": data.name}
@@ -218,6 +209,19 @@ def estimate_epiplexity(
     for note in found.notes:
         warnings.warn(note, EstimatorWarning, stacklevel=2)
     return found
+
+
+def _train(task: EpiplexityTask, reader: TokenReader, *, tell: Callable[[int], None], **options: Any) -> None:
+    """Train the networks of one size, measuring them on the held-out rows as they go."""
+
+    def after(step: int) -> None:
+        task.measure(step, reader.held_out.to(task.losses.device))
+        tell(step)
+
+    def batches(step: int) -> tuple[Tensor, ...]:
+        return (reader(int(task.done)).to(task.losses.device),)  # a teacher that waits does not lose any rows
+
+    train(task, batches, steps=task.steps, log_every=max(1, task.steps // 100), callbacks=[after], **options)
 
 
 def _prequential(task: EpiplexityTask, layers: int, width: int, tokens: int, test: float) -> pd.DataFrame:

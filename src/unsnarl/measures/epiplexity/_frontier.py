@@ -214,8 +214,13 @@ def _ends_early(points: pd.DataFrame, layers: int, width: int) -> bool:
     return bool(k[before].mean() - k[late].mean() > STILL_FALLING * k[late].mean())
 
 
+def network(row: Any) -> str:
+    """The size of a row's network in words."""
+    return f"{row['layers']:.0f} layer{'s' if row['layers'] > 1 else ''} of {row['width']:.0f}"
+
+
 def _lower_bound(last: pd.Series) -> str:
     return (
-        f"The curve ends before the plateau: the network of {last['layers']:.0f} layers of {last['width']:.0f} was still "
+        f"The curve ends before the plateau: the network of {network(last)} was still "
         "learning when its run ended, so S is a lower bound; train for more steps, on more data, or count fewer test tokens."
     )

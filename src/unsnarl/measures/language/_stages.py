@@ -48,7 +48,7 @@ class Work:
         seconds, self.began = now - self.began, now
         return round(seconds, 2)
 
-    def read(self, contexts: int) -> tuple[Observed, list[Float[Tensor, "length d"]]]:
+    def read(self, contexts: int) -> tuple[Observed, list[Float[Tensor, "_ d"]]]:
         """Statistics and hidden states of the windows."""
         return observe(
             self.opened,

@@ -39,7 +39,7 @@ METHODS = ("neural", "exact")
 _RESAMPLES = 1_000
 _BLOCK = 16  # contexts that are resampled together where there are too few sequences
 
-Sequences = list[Int[Tensor, " length"]]
+Sequences = list[Int[Tensor, "_"]]
 
 
 def information_surplus(
@@ -134,8 +134,8 @@ def information_surplus(
 
 
 def neural_surplus(
-    sequences: Sequence[Int[Tensor, " length"]],
-    hidden: Sequence[Float[Tensor, "length d"]],
+    sequences: Sequence[Int[Tensor, "_"]],
+    hidden: Sequence[Float[Tensor, "_ d"]],
     Ks: Sequence[int] = (2,),
     *,
     min_context: int = 1,
@@ -236,7 +236,7 @@ def as_sequences(corpus: Any, length: int) -> Sequences:
     return sequences
 
 
-def check_tokens(sequences: Sequence[Int[Tensor, " length"]], vocabulary: int) -> None:
+def check_tokens(sequences: Sequence[Int[Tensor, "_"]], vocabulary: int) -> None:
     """Refuse tokens that the model does not have.
 
     Raises:
@@ -261,10 +261,10 @@ def _spread_over(sequences: Sequences, most: int, min_context: int, K: int, seed
 
 def hidden_states(
     opened: OpenedModel,
-    sequences: Sequence[Int[Tensor, " length"]],
+    sequences: Sequence[Int[Tensor, "_"]],
     batch: int,
     tell: Callable[[float], None] | None = None,
-) -> list[Float[Tensor, "length d"]]:
+) -> list[Float[Tensor, "_ d"]]:
     """The head's input at every token of every sequence, on the CPU; sequences of one length are read together."""
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     states: list[Any] = [None] * len(sequences)

@@ -20,7 +20,7 @@ from unsnarl.files import check_readable
 from unsnarl.measures.language._entropy import entropies_of
 from unsnarl.measures.language._opened import OpenedModel, evaluating
 
-Windows = list[Int[Tensor, " length"]]
+Windows = list[Int[Tensor, "_"]]
 
 
 def read_texts(path: Any) -> list[str]:
@@ -94,7 +94,7 @@ def windows_of(texts: Any, tokenizer: Any, *, length: int, shortest: int) -> Win
     return windows
 
 
-def _tokens(text: Any, tokenizer: Any) -> Int[Tensor, " length"]:
+def _tokens(text: Any, tokenizer: Any) -> Int[Tensor, "_"]:
     if tokenizer is None:
         if isinstance(text, str):
             raise DataError("texts holds strings, but there is no tokenizer; pass one, or token ids")
@@ -136,14 +136,14 @@ class Observed:
 
 def observe(
     opened: OpenedModel,
-    windows: Sequence[Int[Tensor, " length"]],
+    windows: Sequence[Int[Tensor, "_"]],
     *,
     contexts: int,
     min_context: int,
     order: float,
     batch: int,
     tell: Callable[[float], None] | None = None,
-) -> tuple[Observed, list[Float[Tensor, "length d"]]]:
+) -> tuple[Observed, list[Float[Tensor, "_ d"]]]:
     """Run the model over windows; statistics of the first `contexts` contexts, hidden states of all.
 
     A context has at least `min_context` tokens and a token that follows it. Windows of one length are read together.

@@ -163,7 +163,7 @@ class AutoencoderCompressor(BaseEstimator):
             NotFittedError: before `fit`.
             DataError: another shape than that fitted.
         """
-        return self._in_parts(x, lambda task, part: task.codes(part)).double().numpy()
+        return self._in_parts(x, lambda task, part: task.codes(part)).numpy()
 
     def reconstruct(self, x: Any) -> Tensor:
         """Observations after encoding and decoding: what the code kept."""

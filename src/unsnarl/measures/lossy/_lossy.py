@@ -55,8 +55,8 @@ class LossyMutualInformation(BaseEstimator):
     | an object    | with `fit` and `transform`; one that is fitted already is used as it is                 |
     | a function   | x -> (n, dim)                                                                           |
 
-    A table with no more columns than `dim` is taken as it is. `dim` should be the number of parameters that the two sides can share. More is not better: entropies are estimated in the
-    dimensions of both codes together, which are refused beyond 10.
+    A table with no more columns than `dim` is taken as it is. `dim` should be the number of parameters that the two sides can
+    share. More is not better: entropies are estimated in the dimensions of both codes together, which are refused beyond 10.
 
     Args:
         x_compressor: for X, see the table.

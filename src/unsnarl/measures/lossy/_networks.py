@@ -64,13 +64,13 @@ class ConvCompressor(nn.Module):
             nn.Conv2d(a, b, 3, padding=1) for a, b in ((32, 16), (16, 8), (8, channels))
         )
 
-    def encode(self, x: Float[Tensor, "n c h w"], generator: torch.Generator | None = None) -> Float[Tensor, "n d"]:
-        """The code before any sigmoid."""
+    def features(self, x: Float[Tensor, "n c h w"], generator: torch.Generator | None = None) -> Float[Tensor, "n f"]:
+        """The last hidden layer, of which the code is a linear map."""
         for i, convolution in enumerate(self.convolutions):
             x = F.leaky_relu(convolution(drop(x, self.dropout, generator)))
             if i < 2:
                 x = F.max_pool2d(x, 2, ceil_mode=True)
-        return self.code(F.leaky_relu(self.hidden(x.flatten(1))))
+        return F.leaky_relu(self.hidden(x.flatten(1)))
 
     def decode(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n c h w"]:
         """Images for codes, on no particular scale."""
@@ -88,7 +88,7 @@ class DenseCompressor(nn.Module):
     Args:
         features: length of a vector.
         dim: numbers in the code.
-        dropout: share of the features and of the first layer's units that training drops.
+        dropout: share of the inputs of each hidden layer of the encoder that training drops.
         hidden: widths of the encoder's hidden layers; the decoder mirrors them.
     """
 
@@ -96,15 +96,14 @@ class DenseCompressor(nn.Module):
         super().__init__()
         self.dropout = dropout
         sizes = [features, *hidden, dim]
-        self.encoder = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.encoder = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes[:-1]))
+        self.code = nn.Linear(sizes[-2], dim)
         self.decoder = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes[::-1]))
 
-    def encode(self, x: Float[Tensor, "n f"], generator: torch.Generator | None = None) -> Float[Tensor, "n d"]:
-        """The code before any sigmoid."""
-        for i, layer in enumerate(self.encoder):
-            x = layer(F.leaky_relu(x) if i else x)
-            if i < len(self.encoder) - 2:
-                x = drop(x, self.dropout, generator)
+    def features(self, x: Float[Tensor, "n f"], generator: torch.Generator | None = None) -> Float[Tensor, "n h"]:
+        """The last hidden layer, of which the code is a linear map."""
+        for layer in self.encoder:
+            x = F.leaky_relu(layer(drop(x, self.dropout, generator)))
         return x
 
     def decode(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n f"]:
@@ -150,13 +149,15 @@ class CompressorTask(Task):
         return {"main": torch.optim.Adam(self.parameters(), lr=self.lr, fused=True)}
 
     def codes(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
-        """What is read as the code."""
-        z = self.network.encode((x - self.shift) / self.scale)
+        """What is read as the code, in float64: a sigmoid near 1 has only 2^-24 in float32, where different codes would coincide."""
+        features = self.network.features((x - self.shift) / self.scale)
+        layer = self.network.code
+        z = F.linear(features.double(), layer.weight.double(), layer.bias.double())
         return torch.sigmoid(z) if self.code == "sigmoid" else z
 
     def reconstruct(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         """Observations after encoding and decoding."""
-        z = self.network.encode((x - self.shift) / self.scale)
+        z = self.network.code(self.network.features((x - self.shift) / self.scale))
         z = z if self.code == "linear" else torch.sigmoid(z)
         return self.network.decode(z) * self.scale + self.shift
 
@@ -165,7 +166,7 @@ class CompressorTask(Task):
     ) -> dict[str, Tensor]:
         """Mean absolute error of the reconstruction."""
         x = (batch[0] - self.shift) / self.scale
-        z = self.network.encode(x, generator)
+        z = self.network.code(self.network.features(x, generator))
         z = z if self.code == "linear" else torch.sigmoid(z)
         if self.latent_noise:
             z = z + self.latent_noise * z * torch.randn(z.shape, generator=generator, device=z.device)

@@ -64,6 +64,7 @@ class InformationPlane:
         dim: numbers in each code, of X and of a layer; or two, for X and for the layers.
         entropy: "kl" or "kde", as in `LossyMutualInformation`.
         k: neighbours, as there.
+        weights: "spread" or, as published with k=5, "nearest", as there.
         relative: kind of noise of the wrapper.
         batch_size: inputs a forward pass.
         seed: of the noise and of autoencoders.
@@ -93,12 +94,14 @@ class InformationPlane:
         dim: int | tuple[int, int] = 4,
         entropy: Literal["kl", "kde"] | str = "kl",
         k: int | None = None,
+        weights: Literal["spread", "nearest"] | str = "spread",
         relative: bool = True,
         batch_size: int = 512,
         seed: int = 0,
     ):
         check_range(batch_size, "batch_size", low=1, integer=True)
         check_choice(entropy, ("kl", "kde"), "entropy")
+        check_choice(weights, ("spread", "nearest"), "weights")
         dims = dim if isinstance(dim, tuple) else (dim, dim)
         if len(dims) != 2:
             raise OptionError(f"dim={dim!r} must be one number, or two for X and the layers")
@@ -107,7 +110,8 @@ class InformationPlane:
         self.model = model if isinstance(model, StochasticNet) else StochasticNet(model, sigma, relative, seed=seed)
         self._modules = find_layers(self.model.model, layers)
         self.layers = list(self._modules)
-        self.dims, self.entropy, self.k = dims, entropy, k
+        self.dims = dims
+        self._options: dict[str, Any] = {"entropy": entropy, "k": k, "weights": weights}
         self.batch_size, self.seed = int(batch_size), seed
         self._x, self._x_compressor, self._layer_compressor = x, x_compressor, layer_compressor
         y = to_numpy(y, "y")
@@ -168,8 +172,8 @@ class InformationPlane:
             compressor = make_compressor("identity", self.dims[1], self.seed, "layer_compressor")
         codes = compressor.fit(values).transform(values)
         assert self._codes is not None
-        with_input = code_information(self._codes, codes, entropy=self.entropy, k=self.k)
-        with_label = code_information(codes, self._labels, entropy=self.entropy, k=self.k)
+        with_input = code_information(self._codes, codes, **self._options)
+        with_label = code_information(codes, self._labels, **self._options)
         return PlanePoint(*with_input, *with_label)
 
     def _activations(self, rows: slice) -> dict[str, np.ndarray]:
