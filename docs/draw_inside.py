@@ -1,6 +1,6 @@
-"""Draw the pictures of the pages on measures of a model's inside (the one on superposition has a script of its own).
+"""Draw the pictures of two pages on measures of a model's inside; the other three have scripts of their own.
 
-python docs/draw_inside.py [dse] [lossy] [epiplexity] [markov]
+python docs/draw_inside.py [dse] [markov]
 """
 
 import sys
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import unsnarl
-from unsnarl.data.known import CellularAutomaton, prototype_source
+from unsnarl.data.known import prototype_source
 
 IMAGES = Path(__file__).parent / "images"
 COLORS = ("#1f6fb4", "#c8701a", "#5f8a2a", "#b0437a")
@@ -87,59 +87,6 @@ def dse() -> None:
     figure.savefig(IMAGES / "inside_dse.png", dpi=120)
 
 
-def lossy() -> None:
-    """Estimates of known information: an autoencoder's code, components, pixels."""
-    from unsnarl.information import mutual_information
-    from unsnarl.measures.lossy import AutoencoderCompressor
-
-    figure, (pairs, blobs) = panels(2)
-    x, y = unsnarl.image_pair(2.0, "blobs", n=8, seed=1, noise=0.1)
-    rows = [np.concatenate(list(side[:8, 0]), axis=1) for side in (x, y)]
-    pairs.imshow(np.concatenate(rows), cmap="gray", vmin=-0.2, vmax=1.2)
-    pairs.set(xticks=[], yticks=[8, 24], yticklabels=["x", "y"], title="Pairs that share 2 nats")
-    apart = unsnarl.image_pair(0.0, "blobs", n=4000, seed=9, noise=0.1)
-    compressors = [AutoencoderCompressor(2, steps=300, seed=s).fit(side) for s, side in enumerate(apart)]
-    truth = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
-    found: dict[str, list[float]] = {"autoencoder": [], "principal components": [], "neighbours on pixels": []}
-    for mi in truth:
-        x, y = unsnarl.image_pair(mi, "blobs", n=2000, seed=10, noise=0.1)
-        found["autoencoder"].append(unsnarl.LossyMutualInformation(*compressors, dim=2).fit(x, y).estimate().mi)
-        found["principal components"].append(
-            unsnarl.LossyMutualInformation("pca", "pca", dim=2).fit(x, y).estimate().mi
-        )
-        flat = [side.reshape(len(side), -1) for side in (x, y)]
-        found["neighbours on pixels"].append(mutual_information(*flat, estimator="ksg1", standardize=False))
-    blobs.plot(truth, truth, color="#222222", lw=0.8, ls=":", label="truth (without noise)")
-    for (name, values), color in zip(found.items(), COLORS, strict=False):
-        blobs.plot(truth, values, "o-", color=color, ms=4, label=name)
-    blobs.set(
-        xlabel="information of the pair, nats", ylabel="estimate, nats", title="Blobs, pixel noise 0.1, 2,000 pairs"
-    )
-    blobs.legend(frameon=False)
-    figure.savefig(IMAGES / "inside_lossy_compression_mi.png", dpi=120)
-
-
-def epiplexity() -> None:
-    """Three automata: description length, structure and randomness over compute."""
-    from unsnarl.measures.epiplexity._plot import draw_frontiers
-
-    frontiers = [
-        unsnarl.estimate_epiplexity(
-            CellularAutomaton(rule, width=16, steps=8),
-            [(1, 32), (2, 64)],
-            1_000,
-            method="prequential",
-            batch_size=64,
-            test_tokens=1e7,
-            progress=False,
-        )
-        for rule in (15, 30, 54)
-    ]
-    figure = Figure(figsize=(12, 4.2), layout="constrained")
-    draw_frontiers(figure, frontiers)
-    figure.savefig(IMAGES / "inside_epiplexity.png", dpi=120)
-
-
 def markov() -> None:
     """Similarity of hidden states before and after training, the true kernel, and alignment over the loss."""
     from unsnarl.measures.language import spectral_alignment
@@ -203,6 +150,6 @@ def markov() -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    drawn = {"dse": dse, "lossy": lossy, "epiplexity": epiplexity, "markov": markov}
+    drawn = {"dse": dse, "markov": markov}
     for name in sys.argv[1:] or list(drawn):
         drawn[name]()

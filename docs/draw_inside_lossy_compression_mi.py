@@ -21,7 +21,7 @@ SETTINGS = {"k = 5, nearest (published)": {"k": 5, "weights": "nearest"}, "k = 4
 
 
 def draw_pairs(axes) -> None:
-    """Eight pairs of pictures that share 2 nats, one above the other."""
+    """Pairs of pictures that share 2 nats, one above the other."""
     x, y = image_pair(2.0, "blobs", n=5, seed=1, noise=NOISE)
     size = x.shape[-1]
     sheet = np.full((2 * size + 1, 5 * (size + 1) - 1), np.nan)
@@ -40,20 +40,21 @@ def draw_pairs(axes) -> None:
 def draw_estimates(axes) -> None:
     """The estimates of an autoencoder's code and of as many principal components."""
     images = np.concatenate(image_pair(0.0, "blobs", n=2_000, seed=9, noise=NOISE))
+    autoencoder = AutoencoderCompressor(2, steps=500, batch_size=128, lr=5e-3).fit(images)
     compressors = {
-        "autoencoder, 2 numbers": (AutoencoderCompressor(2, steps=500, batch_size=128, lr=5e-3).fit(images), CODE),
-        "2 principal components": (PCACompressor(2).fit(images), COMPONENTS),
+        "autoencoder,\n2 numbers": (autoencoder, CODE, (2.75, 3.3), "right"),
+        "2 principal components": (PCACompressor(2).fit(images), COMPONENTS, (2.75, 1.35), "left"),
     }
     axes.plot(LEVELS, LEVELS, color=TRUTH, linewidth=0.9, linestyle=":")
-    axes.text(3.0, 3.45, "truth", color=TRUTH, ha="right")
-    for name, (compressor, color) in compressors.items():
+    axes.text(4.35, 4.75, "truth", color=TRUTH, ha="right")
+    for name, (compressor, color, place, side) in compressors.items():
         found = []
         for level in LEVELS:
             x, y = image_pair(level, "blobs", n=PAIRS, seed=10 + int(level), noise=NOISE)
             found.append(LossyMutualInformation(compressor, compressor).fit(x, y).estimate().mi)
         print(name, np.round(found, 2))
         axes.plot(LEVELS, found, "o-", color=color, markersize=4)
-        axes.text(4.9, found[-1] - 0.75, name, color=color, ha="right")
+        axes.text(*place, name, color=color, ha=side)
     axes.set_xlabel("information of the pair, nats")
     axes.set_ylabel("estimate, nats")
     axes.set_title(f"blobs, pixel noise {NOISE:g}, {PAIRS:,} pairs", loc="left")

@@ -182,7 +182,7 @@ class _Landmarks:
         values, vectors = torch.linalg.eigh(self.columns[chosen].double())
         kept = values > 1e-6 * values[-1]
         half = vectors[:, kept] * values[kept].rsqrt()
-        inner = half.T @ (self.columns.T @ self.columns).double() @ half
+        inner = half.T @ self._against(None) @ half
         values, turn = torch.linalg.eigh(0.5 * (inner + inner.T))
         values, turn = values.flip(0), turn.flip(1)
         kept = values > 1e-9 * values[0]
@@ -191,12 +191,20 @@ class _Landmarks:
 
     def vectors(self, count: int) -> Float[Tensor, "n k"]:
         """Orthonormal eigenvectors of the largest eigenvalues."""
-        return torch.linalg.qr((self.columns @ self.lift[:, :count].to(self.columns.dtype)).double()).Q
+        lift = self.lift[:, :count]
+        return torch.linalg.qr(torch.cat([part.double() @ lift for part in self.columns.split(_TILE)])).Q
 
     def shares(self, probe: Float[Tensor, "n probes"], skip: int) -> Float[np.ndarray, "rank probes"]:
         """The squared components of unit vectors along all eigenvectors but the first ones."""
-        inner = (self.columns.T @ probe.to(self.columns.dtype)).double()
-        return (self.lift[:, skip:].T @ inner).square().cpu().numpy()
+        return (self.lift[:, skip:].T @ self._against(probe)).square().cpu().numpy()
+
+    def _against(self, vectors: Tensor | None) -> Tensor:
+        """C' times some vectors, or times C; in float64, so that the eigenvectors are orthonormal to its precision."""
+        total: Any = 0.0
+        others = self.columns if vectors is None else vectors
+        for part, other in zip(self.columns.split(_TILE), others.split(_TILE), strict=True):
+            total = total + part.double().T @ other.double()
+        return total
 
 
 Rule = tuple[np.ndarray, np.ndarray]  # nodes and weights
