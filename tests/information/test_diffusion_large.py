@@ -19,15 +19,24 @@ def cloud(kind, n=1500):
     return np.maximum(hidden @ rng.normal(size=(30, 30)) / 5, 0), 3.0
 
 
-@pytest.mark.parametrize("t", [1, 2])
-@pytest.mark.parametrize("kind", ["noise", "clusters", "network"])
-def test_the_error_is_within_what_it_says(kind, t):
+@pytest.mark.parametrize(
+    ("kind", "t", "most"),
+    [
+        ("noise", 1, 0.07),
+        ("noise", 2, 0.001),
+        ("clusters", 1, 0.15),
+        ("clusters", 2, 0.01),
+        ("network", 1, 0.5),  # its small eigenvalues spread over many orders of magnitude
+        ("network", 2, 0.1),
+    ],
+)
+def test_the_error_is_within_what_it_says(kind, t, most):
     x, sigma = cloud(kind)
     exact = diffusion_spectral_entropy(x, sigma, t)
     for seed in range(2):
         found = approximate_diffusion_entropy(x, sigma, t, landmarks=400, deflate=60, seed=seed)
         assert abs(found - exact) <= found.error
-        assert found.error < 0.3
+        assert found.error < most
         assert found.how == "stochastic Lanczos"
         assert found.n == len(x)
 
@@ -35,10 +44,18 @@ def test_the_error_is_within_what_it_says(kind, t):
 def test_more_steps_and_probes_come_nearer():
     x, sigma = cloud("network")
     exact = diffusion_spectral_entropy(x, sigma)
-    rough = approximate_diffusion_entropy(x, sigma, landmarks=200, deflate=10, steps=2, probes=2)
-    fine = approximate_diffusion_entropy(x, sigma, landmarks=800, deflate=200, steps=6, probes=16)
-    assert abs(fine - exact) < 0.005
-    assert fine.error < rough.error / 3
+    seeds = range(3)
+    rough = [
+        approximate_diffusion_entropy(x, sigma, landmarks=200, deflate=10, steps=2, probes=2, seed=seed)
+        for seed in seeds
+    ]
+    fine = [
+        approximate_diffusion_entropy(x, sigma, landmarks=800, deflate=200, steps=6, probes=16, seed=seed)
+        for seed in seeds
+    ]
+    assert max(abs(value - exact) for value in fine) < 0.04
+    assert np.abs(np.array(fine) - exact).mean() < np.abs(np.array(rough) - exact).mean() / 10
+    assert max(value.error for value in fine) < min(value.error for value in rough) / 3
 
 
 def test_seeded_and_tells_how_far_it_is():

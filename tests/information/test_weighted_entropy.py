@@ -6,6 +6,7 @@ from scipy.special import digamma, gamma, gammaln
 
 import unsnarl.information._point_neighbors as point_neighbors
 from unsnarl.errors import DataError, OptionError
+from unsnarl.information._kd_tree import tree_count, tree_nearest
 from unsnarl.information._point_neighbors import kth_distances, nearest_distances
 from unsnarl.information._weighted_entropy import entropy_weights, neighbors_for, weighted_entropy
 
@@ -92,6 +93,30 @@ def test_all_k_distances(monkeypatch, euclidean):
         monkeypatch.setattr(point_neighbors, "_tree_is_quicker", lambda n, d, tree=tree: tree)
         assert nearest_distances(x, 7, euclidean=euclidean) == pytest.approx(expected, abs=1e-12)
         assert kth_distances(x, 7, euclidean=euclidean) == pytest.approx(expected[:, 6], abs=1e-12)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+@pytest.mark.parametrize("n", [7, 64, 500])
+def test_the_tree_against_all_pairs(d, n):
+    """Neighbours, their distances and counts, with ties: half of the values are rounded."""
+    x = np.random.default_rng(n).normal(size=(n, d))
+    x[::2] = x[::2].round(1)
+    gaps = np.abs(x[:, None] - x[None])
+    for euclidean, distance in ((True, np.sqrt((gaps**2).sum(2))), (False, gaps.max(2))):
+        apart = distance + np.diag(np.full(n, np.inf))
+        radius, near = tree_nearest(x, 5, euclidean=euclidean)
+        assert radius == pytest.approx(np.sort(apart, axis=1)[:, :5], abs=1e-12)
+        assert np.take_along_axis(apart, near, axis=1) == pytest.approx(radius, abs=1e-12)
+        assert all(len(set(row)) == 5 for row in near.tolist())
+    limit = np.r_[0.0, np.linspace(0, 2, n - 1)]
+    assert np.array_equal(tree_count(x, limit), (gaps.max(2) <= limit[:, None]).sum(axis=1))
+
+
+def test_the_tree_survives_overflow():
+    x = np.random.default_rng(0).normal(size=(200, 2)) * 1e200
+    with np.errstate(over="ignore"):
+        assert np.isinf(tree_nearest(x, 3, euclidean=True)[0]).all()
+    assert np.isfinite(tree_nearest(x, 3, euclidean=False)[0]).all()
 
 
 def test_default_neighbours():

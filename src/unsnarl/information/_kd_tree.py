@@ -163,7 +163,7 @@ def _nearest(columns, index, depth, bounds, low, high, k, euclidean, first, last
         for i in range(bounds[leaf, 0], bounds[leaf, 1]):
             for c in range(dimension):
                 query[c] = columns[c, i]
-            best[:] = np.inf
+            best[:], who[:] = np.inf, i  # a neighbour whose distance overflows is never taken
             worst = np.inf
             climbed = leaf
             stack[0], gaps[0] = leaf, 0.0
