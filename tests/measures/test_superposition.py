@@ -529,7 +529,7 @@ class TestLanguageModels:
         assert pytest.approx(ours.F, rel=1e-6) == named.F
         from unsnarl.errors import FileError
 
-        with pytest.raises(FileError, match="cannot load the language model"):
+        with pytest.raises(FileError, match="none does not exist"):
             measure_superposition(str(tmp_path / "none"), "x", batches)
 
     def test_without_transformers_says_what_to_install(self, monkeypatch):

@@ -35,14 +35,28 @@ def load_language_model(name: Any) -> tuple[Any, Any]:
 
     Cost: reading; unpacking the 135 million weights of SmolLM2 takes 20 CPU-seconds.
     """
-    if not isinstance(name, str | os.PathLike) or not os.fspath(name):
-        raise OptionError(f"name={name!r} must be a hub name, a folder, a GGUF file, or one of {', '.join(SHIPPED)}")
-    folder, gguf = _local(name)
-    _require("transformers")
+    tokenizer = load_tokenizer(name)
+    return load_causal_model(name), tokenizer
+
+
+def load_causal_model(name: Any) -> Any:
+    """The model alone of `load_language_model`, named and refused in the same ways."""
+    folder, gguf = _found(name)
     if folder is not None and gguf:
-        _require("gguf")
         return _from_gguf(folder, gguf)
     return _from_pretrained(str(folder or name), local=folder is not None)
+
+
+def load_tokenizer(name: Any) -> Any:
+    """The tokenizer alone of `load_language_model`, named and refused in the same ways; no weights are read."""
+    folder, gguf = _found(name)
+    import transformers
+
+    if folder is not None and gguf:
+        with _failing(folder / gguf), _quiet():
+            return transformers.AutoTokenizer.from_pretrained(str(folder), gguf_file=gguf, local_files_only=True)
+    with _failing(name):
+        return transformers.AutoTokenizer.from_pretrained(str(folder or name), local_files_only=folder is not None)
 
 
 def shipped_file(name: str) -> Path | None:
@@ -90,6 +104,29 @@ def _local(name: Any) -> tuple[Path | None, str]:
     return None, ""
 
 
+def _found(name: Any) -> tuple[Path | None, str]:
+    """`_local` of a name that is one, with the packages that reading it takes."""
+    if not isinstance(name, str | os.PathLike) or not os.fspath(name):
+        raise OptionError(f"name={name!r} must be a hub name, a folder, a GGUF file, or one of {', '.join(SHIPPED)}")
+    folder, gguf = _local(name)
+    _require("transformers")
+    if folder is not None and gguf:
+        _require("gguf")
+    return folder, gguf
+
+
+@contextlib.contextmanager
+def _failing(source: Any) -> Iterator[None]:
+    """What transformers says of a source that it cannot read, in one sentence."""
+    try:
+        yield
+    except UnsnarlError:
+        raise
+    except (OSError, ValueError, KeyError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise FileError(f"no causal language model could be loaded from {source}: {first}") from error
+
+
 def _require(package: str) -> None:
     if importlib.util.find_spec(package) is None:
         raise MissingExtraError(package, "language")
@@ -113,42 +150,31 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _from_pretrained(name: str, *, local: bool) -> tuple[Any, Any]:
+def _from_pretrained(name: str, *, local: bool) -> Any:
     import torch
     import transformers
 
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, local_files_only=local)
+    with _failing(name):
         model = transformers.AutoModelForCausalLM.from_pretrained(
             name, local_files_only=local, dtype=torch.float32, use_safetensors=True
         )
-    except UnsnarlError:
-        raise
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise FileError(f"no causal language model could be loaded from {name}: {first}") from error
-    return model.eval(), tokenizer
+    return model.eval()
 
 
-def _from_gguf(folder: Path, file: str) -> tuple[Any, Any]:
+def _from_gguf(folder: Path, file: str) -> Any:
     """A model whose weights come out of a GGUF file, as an ordinary one: the reader marks its own as quantised, and such
     a model refuses to be cast or saved, although its weights have already become float32.
     """
     import torch
     import transformers
 
-    try:
-        with _quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), gguf_file=file, local_files_only=True)
-            packed = transformers.AutoModelForCausalLM.from_pretrained(
-                str(folder), gguf_file=file, local_files_only=True, dtype=torch.float32
-            )
-    except (OSError, ValueError, KeyError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise FileError(f"no causal language model could be read from {folder / file}: {first}") from error
+    with _failing(folder / file), _quiet():
+        packed = transformers.AutoModelForCausalLM.from_pretrained(
+            str(folder), gguf_file=file, local_files_only=True, dtype=torch.float32
+        )
     config = packed.config
     if getattr(config, "quantization_config", None) is None:
-        return packed.eval(), tokenizer
+        return packed.eval()
     plain = type(config).from_dict({k: v for k, v in config.to_dict().items() if k != "quantization_config"})
     with torch.device("meta"):
         model = type(packed)(plain)
@@ -160,4 +186,4 @@ def _from_gguf(folder: Path, file: str) -> tuple[Any, Any]:
             persistent = key not in module._non_persistent_buffers_set
             here.register_buffer(key, buffer, persistent=persistent)
     model.tie_weights()
-    return model.eval(), tokenizer
+    return model.eval()

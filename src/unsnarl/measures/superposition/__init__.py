@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from unsnarl.measures.superposition._language_models import FeatureGrowth as FeatureGrowth
     from unsnarl.measures.superposition._language_models import feature_growth as feature_growth
     from unsnarl.measures.superposition._language_models import fit_plateau as fit_plateau
-    from unsnarl.measures.superposition._language_models import load_language_model as load_language_model
     from unsnarl.measures.superposition._language_models import token_batches as token_batches
     from unsnarl.measures.superposition._language_models import transformer_sites as transformer_sites
     from unsnarl.measures.superposition._layer_activations import LayerActivations as LayerActivations
@@ -59,7 +58,6 @@ __getattr__, __dir__, __all__ = attach(
         "encode_layer": "._measure_superposition",
         "feature_growth": "._language_models",
         "fit_plateau": "._language_models",
-        "load_language_model": "._language_models",
         "measure_activations": "._measure_superposition",
         "measure_superposition": "._measure_superposition",
         "parity_superposition": "._dropout_study",

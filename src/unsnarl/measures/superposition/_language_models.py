@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unsnarl.arrays import as_vector, check_range, check_same_length
-from unsnarl.errors import DataError, FileError, MissingExtraError, OptionError
+from unsnarl.errors import DataError, OptionError
+from unsnarl.measures.language._load import load_tokenizer
 from unsnarl.measures.superposition._effective_features import feature_shares, features_of_shares
 from unsnarl.measures.superposition._layer_activations import rows_of, run_batch
 from unsnarl.nn._recorder import ActivationRecorder
@@ -20,28 +21,6 @@ from unsnarl.nn._sparse_autoencoder import SparseAutoencoder
 
 CHARACTERS = 512
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
-
-
-def load_language_model(name: str) -> nn.Module:
-    """A causal language model by hub name or folder, in evaluation mode; weights are read from safetensors only.
-
-    Raises:
-        MissingExtraError: transformers is not installed.
-        FileError: there is no such model, or it cannot be reached.
-    """
-    return _from_transformers("AutoModelForCausalLM", name, use_safetensors=True).eval()
-
-
-def _from_transformers(kind: str, name: str, **options: Any) -> Any:
-    try:
-        import transformers
-    except ImportError:
-        raise MissingExtraError("transformers", "language") from None
-    try:
-        return getattr(transformers, kind).from_pretrained(name, **options)
-    except (OSError, ValueError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise FileError(f"cannot load the language model {name} ({first})") from error
 
 
 def token_batches(
@@ -58,13 +37,15 @@ def token_batches(
     Raises:
         OptionError: a size below 1.
         DataError: not texts.
+        MissingExtraError: a tokenizer by name without transformers.
+        FileError: there is no such tokenizer.
     """
     check_range(batch_size, "batch_size", low=1, integer=True)
     check_range(characters, "characters", low=1, integer=True)
     if isinstance(texts, str):
         raise DataError("texts is one text; give a list of them")
     if isinstance(tokenizer, str):
-        tokenizer = _from_transformers("AutoTokenizer", tokenizer)
+        tokenizer = load_tokenizer(tokenizer)
     waiting: list[list[int]] = []
     for text in texts:
         if not isinstance(text, str):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -109,10 +109,11 @@ def measure_superposition(
     N = 64, D = 256 and 10,000 rows about 0.15 s an epoch on one core.
     """
     if isinstance(model, str):
-        from unsnarl.measures.superposition._language_models import load_language_model, token_batches
+        from unsnarl.measures.language._load import load_causal_model
+        from unsnarl.measures.superposition._language_models import token_batches
 
         name, loader = model, list(loader)
-        model = load_language_model(name)
+        model = cast("nn.Module", load_causal_model(name))
         if loader and isinstance(loader[0], str):
             loader = token_batches(loader, name)
     if values is not None:
