@@ -134,6 +134,23 @@ def test_without_a_reference_the_report_says_that_the_kernel_is_circular(believe
     ]
 
 
+def test_no_more_texts_are_read_than_are_needed(believer):
+    read = []
+
+    def tokenize(text):
+        read.append(text)
+        return [int(c) for c in text]
+
+    texts = ["".join(map(str, row)) for row in SOURCE.sample(500, 24, seed=2)]
+    report = analyse_lm(
+        believer, tokenize, texts, length=24, contexts=300, surplus=False, superposition=False, repeats=0
+    )
+    assert len(read) == report.settings["texts"] == 15  # 20 contexts each
+    assert report.settings["texts_given"] == 500
+    assert report.settings["contexts"] == 300
+    assert len(set(read) & set(texts[:15])) < 5  # not the first ones
+
+
 def test_too_few_contexts_leave_out_what_needs_more(believer):
     report = analyse_lm(believer, None, SOURCE.sample(4, 5, seed=0), min_context=4, length=8, superposition=False)
     assert report.settings["contexts"] == 4
@@ -369,7 +386,7 @@ def test_a_damaged_file_is_named(tmp_path, offline):
     if importlib.util.find_spec("gguf") is None:
         pytest.skip("pip install 'unsnarl[language]'")
     (tmp_path / "a.gguf").write_bytes(b"GGUF" + bytes(64))
-    with pytest.raises(FileError, match=r"no causal language model could be read from .*a\.gguf"):
+    with pytest.raises(FileError, match=r"no causal language model could be loaded from .*a\.gguf"):
         load_language_model(tmp_path / "a.gguf")
 
 

@@ -126,10 +126,15 @@ def test_names_and_texts_are_escaped(page):
     assert not any(b"<script" in drawn for drawn in embedded(got, "image/svg+xml"))
 
 
-@pytest.mark.parametrize("text", ["bad\x00name", "lone \ud800 surrogate", "", " ", "日本語", "$\\frac{1}{0}$"])
-def test_awkward_tokens(text, page):
-    write_inspect_page(made(text=text), page)
-    assert "\x00" not in Parsed(page).source
+def test_awkward_tokens(page):
+    texts = ["bad\x00name", "lone \ud800 surrogate", "", " ", "日本語", "$\\frac{1}{0}$"]
+    contexts = [DescribedContext(t, t, t, 0.5, 1.0, 1.0) for t in texts]
+    write_inspect_page(made(certain=contexts, uncertain=contexts, kernel_contexts=contexts), page)
+    got = Parsed(page)
+    assert "\x00" not in got.source
+    assert "bad\ufffdname" in got.text
+    assert "日本語" in got.text
+    assert "“ ”" in got.text  # a token of white space can be seen
 
 
 def test_sections_that_have_nothing_are_absent(page):

@@ -118,15 +118,16 @@ def analyse_lm(
     for k in K:
         check_range(k, "K", low=2, high=length - min_context, integer=True)
     rng = np.random.default_rng(seed)
-    found = windows_of(texts, tokenizer, length=length, shortest=min_context + 1)
-    windows = [found[int(i)] for i in rng.permutation(len(found))]
-    probe = next(w for w in windows if len(w) == max(map(len, windows)))[None, :64]
+    surplus = surplus and len(K) > 0
+    needed = max(contexts, surplus_contexts if surplus else 0)
+    found = windows_of(texts, tokenizer, length=length, shortest=min_context + 1, enough=needed, seed=seed)
+    windows = [found.windows[int(i)] for i in rng.permutation(len(found.windows))]
+    probe = max(windows, key=len)[None, :64]
     if probe.shape[1] < 3:
         raise DataError("texts has no window of at least 3 tokens")
     opened = open_model(model, head=head, probe=probe, tolerance=tolerance)
     check_tokens(windows, opened.vocabulary)
-    surplus = surplus and len(K) > 0
-    windows = _enough(windows, max(contexts, surplus_contexts if surplus else 0), min_context)
+    windows = _enough(windows, needed, min_context)
     work = Work(
         opened, windows, min_context, batch, order, repeats, seed, rng, stage_teller(progress, surplus, superposition)
     )
@@ -209,7 +210,8 @@ def analyse_lm(
             "dimension": opened.dimension,
             "softcap": opened.head.softcap,
             "scale": opened.head.scale,
-            "texts": len(found),
+            "texts": found.read,
+            "texts_given": found.given,
             "windows": len(windows),
             "contexts": len(observed),
             "kernel_contexts": len(chosen),

@@ -217,8 +217,8 @@ class PinskerCheck(NamedTuple):
 def pinsker_check(data_probs: Any, model_probs: Any, *, weights: Float[np.ndarray, " n"] | None = None) -> PinskerCheck:
     """Theorem 7.1 on data: mean d_H^2 <= KL and mean TV^2 <= KL / 2.
 
-    The constants belong to d_H^2 = 2 (1 - BC). The paper states that distance and then the constants of the one with the
-    factor 1/2; with those the first bound would say d_H^2 <= 2 KL, which is true but not sharp.
+    The constants belong to d_H^2 = 2 (1 - BC); the paper states that distance but bounds of another normalisation. The
+    first cannot be lowered: where the model gives a little mass to what never comes, d_H^2 is nearly KL.
 
     Args:
         data_probs: (n, V) the true next-token distributions.

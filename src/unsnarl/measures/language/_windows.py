@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -61,37 +61,52 @@ def _line_text(line: str, number: int, file: Path) -> str:
     return text
 
 
-def windows_of(texts: Any, tokenizer: Any, *, length: int, shortest: int) -> Windows:
-    """Texts cut into windows of at most `length` tokens; windows of fewer than `shortest` are left out.
+class Cut(NamedTuple):
+    """Windows of texts, how many texts they come from and how many there were."""
+
+    windows: Windows
+    read: int
+    given: int
+
+
+def windows_of(
+    texts: Any, tokenizer: Any, *, length: int, shortest: int, enough: int | None = None, seed: int = 0
+) -> Cut:
+    """Texts, in random order, cut into windows of at most `length` tokens; those of fewer than `shortest` are left out.
 
     Args:
         texts: strings; or, without a tokenizer, rows of token ids.
         tokenizer: of transformers, or a function from a text to its ids; None for token ids.
         length: most tokens of a window.
         shortest: fewest.
+        enough: stop when the windows have this many tokens beyond their first `shortest - 1`, and there are ten of them;
+            None reads all texts.
+        seed: of the order of the texts.
 
     Raises:
         DataError: not texts, or none is long enough.
     """
     if isinstance(texts, str):
         texts = [texts]
-    if isinstance(texts, np.ndarray | Tensor):
-        texts = list(texts)
     if not isinstance(texts, Iterable):
         raise DataError(f"texts must be a list of strings, got {type(texts).__name__}")
+    given = list(texts)
     windows: Windows = []
-    found = 0
-    for text in texts:
-        found += 1
-        tokens = _tokens(text, tokenizer)
-        windows += [part for part in tokens.split(length) if len(part) >= shortest]
+    contexts = read = 0
+    for i in np.random.default_rng(seed).permutation(len(given)):
+        parts = [part for part in _tokens(given[int(i)], tokenizer).split(length) if len(part) >= shortest]
+        windows += parts
+        contexts += sum(len(part) - shortest + 1 for part in parts)
+        read += 1
+        if enough is not None and contexts >= enough and len(windows) >= 10:
+            break
     if not windows:
         raise DataError(
-            f"texts holds {found} texts, none with {shortest} tokens; contexts need that many"
-            if found
+            f"texts holds {len(given)} texts, none with {shortest} tokens; contexts need that many"
+            if given
             else "texts is empty"
         )
-    return windows
+    return Cut(windows, read, len(given))
 
 
 def _tokens(text: Any, tokenizer: Any) -> Int[Tensor, "_"]:
