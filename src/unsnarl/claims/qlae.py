@@ -6,34 +6,12 @@ every arm; weight decay chosen alike for QLAE and the autoencoder, on a seed tha
 
 from __future__ import annotations
 
-from typing import Any
-
-from unsnarl.claims._claim import Arm, Claim, Row, Tuning
+from unsnarl.claims._claim import Arm, Claim, Tuning
 from unsnarl.claims._context import Context
-from unsnarl.claims._squares import FACTORS, squares
-from unsnarl.claims._statistics import RULES
+from unsnarl.claims._squares import FACTORS, fit_and_score, qlae_rows
 
 LATENTS, LEVELS, BATCH, LR, STEPS = 8, 10, 64, 1e-3, 5_000
-
-
-def fit_and_score(model: Any, context: Context) -> dict[str, float]:
-    """Train on the grid and score the codes of the grid: InfoMEC as published, PSNR in dB."""
-    from unsnarl.measures import infomec
-
-    data = squares()
-    steps = context.steps(STEPS)
-
-    def tell(step: int, _: Any) -> None:
-        context.report(step, steps)
-
-    model.fit(data, steps=steps, run=context.folder / "run", checkpoint_every=500, log_every=100, callbacks=[tell])
-    scores = infomec(model.transform(data), data.table)
-    return {
-        "modularity": float(scores.modularity),
-        "explicitness": float(scores.explicitness),
-        "compactness": float(scores.compactness),
-        "psnr": model.score(data),
-    }
+TRAINING = {"image_size": 32, "steps": STEPS, "checkpoint_every": 500, "log_every": 100}
 
 
 def run_qlae(seed: int, context: Context, weight_decay: float, shared_codebook: bool = False) -> dict[str, float]:
@@ -50,7 +28,7 @@ def run_qlae(seed: int, context: Context, weight_decay: float, shared_codebook: 
         batch_size=BATCH,
         seed=seed,
     )
-    return fit_and_score(model, context)
+    return fit_and_score(model, context, **TRAINING)
 
 
 def run_ae(seed: int, context: Context, weight_decay: float) -> dict[str, float]:
@@ -58,7 +36,7 @@ def run_ae(seed: int, context: Context, weight_decay: float) -> dict[str, float]
     from unsnarl.systems.latents import AE
 
     model = AE(LATENTS, network="laptop", weight_decay=weight_decay, lr=LR, batch_size=BATCH, seed=seed)
-    return fit_and_score(model, context)
+    return fit_and_score(model, context, **TRAINING)
 
 
 claim = Claim(
@@ -73,38 +51,7 @@ claim = Claim(
         "QLAE, no decay": Arm(run_qlae, weight_decay=0.0),
         "QLAE, one codebook": Arm(run_qlae, shared_codebook=True),
     },
-    rows=[
-        Row("modularity", metric="modularity", system="QLAE", baseline="AE", minimum_effect=0.10, rule=RULES[1]),
-        Row("reconstruction", metric="psnr", system="QLAE", baseline="AE", minimum_effect=-1.5, role="guard"),
-        Row("explicitness", metric="explicitness", system="QLAE", baseline="AE", role="extra"),
-        Row(
-            "equal weight decay",
-            metric="modularity",
-            system="QLAE",
-            baseline="AE, QLAE's decay",
-            minimum_effect=0.10,
-            rule=RULES[1],
-            role="ablation",
-            seeds=3,
-        ),
-        Row(
-            "what weight decay adds",
-            metric="modularity",
-            system="QLAE",
-            baseline="QLAE, no decay",
-            role="ablation",
-            unequal_budget="the ablation has nothing to choose",
-            seeds=3,
-        ),
-        Row(
-            "what a codebook for each latent adds",
-            metric="modularity",
-            system="QLAE",
-            baseline="QLAE, one codebook",
-            role="ablation",
-            seeds=3,
-        ),
-    ],
+    rows=qlae_rows(),
     tune=[
         Tuning(
             arm="QLAE",
