@@ -210,3 +210,78 @@ def test_the_lists_of_the_command_line_name_what_there_is():
     assert set(cli.MEASURES) == {*measure_names(), "active_variables"}
     learners = {name.lower() for name in latents.__all__} - {"latentlearner", "qlae"}  # QLAE is listed as a system
     assert set(cli.LEARNERS) == learners
+
+
+def test_epiplexity_ranks_files_and_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.save("same.npy", np.zeros(24_000, dtype=np.int64))
+    np.save("noise.npy", rng.integers(2, size=24_000))
+    words = ("epiplexity", "same.npy", "noise.npy", "--method", "prequential", "--sizes", "1x16", "--context", "32")
+    code, out, err = command(*words, "--steps", 60, "--json", "all.json", capsys=capsys)
+    assert (code, err.count("Traceback")) == (0, 0)
+    assert "noise.npy" in out
+    assert "Report: epiplexity.html" in out
+    ranking = {row["data"]: row for row in json.loads((tmp_path / "all.json").read_text())["ranking"]}
+    assert ranking["noise.npy"]["H"] > 0.9
+    assert ranking["same.npy"]["H"] < 0.1
+    assert (
+        "<svg" in (tmp_path / "epiplexity.html").read_text()
+        or "data:image" in (tmp_path / "epiplexity.html").read_text()
+    )
+    assert command(*words, "--steps", 60, capsys=capsys)[1].splitlines()[0] == out.splitlines()[0]
+    for bad, complaint in (("2by64", "LAYERSxWIDTH"), ("0x16", "LAYERSxWIDTH")):
+        code, _, err = command("epiplexity", "same.npy", "--sizes", bad, capsys=capsys)
+        assert code == 2
+        assert complaint in err
+    code, _, err = command("epiplexity", "absent.txt", capsys=capsys)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "absent.txt" in err
+
+
+def test_inspect_refuses_before_it_loads_anything(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("One document.\n\nAnother document.\n")
+    for words, complaint in (
+        (("absent/folder/model", "--texts", "notes.txt"), "absent/folder/model does not exist"),
+        (("smollm2", "--texts", "absent.txt"), "absent.txt"),
+        (("smollm2", "--texts", "notes.txt", "--to", "no/such/folder.html"), "no/such"),
+    ):
+        code, _, err = command("inspect", *words, capsys=capsys)
+        assert code == 2
+        assert complaint in err
+        assert err.count("\n") == 1
+
+
+def test_inspect_writes_the_report_of_a_model_in_a_folder(tmp_path, monkeypatch, capsys):
+    transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    monkeypatch.chdir(tmp_path)
+    words = [chr(97 + i) for i in range(20)]
+    plain = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({w: i for i, w in enumerate([*words, "?"])}, unk_token="?")
+    )
+    plain.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=plain, unk_token="?").save_pretrained("model")
+    config = transformers.LlamaConfig(
+        vocab_size=21,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained("model")
+    rng = np.random.default_rng(0)
+    (tmp_path / "notes.txt").write_text("\n\n".join(" ".join(rng.choice(words, 40)) for _ in range(30)))
+    code, out, err = command(
+        *("inspect", "./model", "--texts", "notes.txt", "--contexts", 300, "--no-surplus", "--json", "all.json"),
+        capsys=capsys,
+    )
+    assert code == 0, err
+    assert "equally likely" in out
+    assert "Report: inspect.html" in out
+    assert json.loads((tmp_path / "all.json").read_text())["numbers"]["features"]["value"] > 1
+    assert "Features in the head" in (tmp_path / "inspect.html").read_text()

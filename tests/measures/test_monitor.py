@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from unsnarl.errors import DataError, OptionError, UnknownNameError
+from unsnarl.errors import DataError, FileError, OptionError, UnknownNameError
 from unsnarl.information import diffusion_spectral_entropy, diffusion_spectral_mi
-from unsnarl.measures import RepresentationMonitor
+from unsnarl.measures import LossyMutualInformation, RepresentationMonitor
 from unsnarl.measures.monitor import MonitorHistory
 from unsnarl.training import Task, TensorBatches, train
 
@@ -103,7 +103,7 @@ def test_in_lightning(data, tmp_path):
     assert monitor.table()["step"].tolist()[-2:] == [3, 6]
 
 
-def test_effective_features_and_the_plane(net, data):
+def test_effective_features(net, data):
     x, y = data
     x, y = x.repeat(3, 1) + 0.01 * torch.randn(360, 6, generator=torch.Generator().manual_seed(2)), y.repeat(3)
     monitor = RepresentationMonitor(
@@ -118,6 +118,51 @@ def test_effective_features_and_the_plane(net, data):
         found = monitor.measure(0)["0"]
     assert 0 < found["effective_features"] <= 24
     assert found["features_per_neuron"] == pytest.approx(found["effective_features"] / 12)
+
+
+def test_the_information_plane_is_that_of_lossy_compression(net, data):
+    x, y = data
+    x = x.repeat(10, 1) + 0.1 * torch.randn(1200, 6, generator=torch.Generator().manual_seed(2))
+    y = y.repeat(10)
+    monitor = RepresentationMonitor(
+        net, "0", x, y, record="information_plane", noise=0.1, limit=1200, information_options={"dim": 2}
+    )
+    found = monitor.measure(0)["0"]
+    hidden = net[0](x).detach().numpy().astype(np.float64)
+    noise = np.random.default_rng(0).standard_normal(hidden.shape)
+    noisy = hidden + 0.1 * np.sqrt(np.mean(hidden**2)) * noise
+    ours = LossyMutualInformation("pca", "identity", dim=2).fit(noisy, y.numpy()).estimate()
+    assert found["mi_labels"] == pytest.approx(ours.mi, abs=1e-3)
+    assert found["mi_labels_se"] == pytest.approx(ours.standard_error, abs=1e-3)
+    assert (
+        0.2 < found["mi_labels"] < np.log(3) < found["mi_inputs"]
+    )  # a layer tells more of its input than of the label
+
+
+def test_what_inputs_explain_is_taken_over_the_same_clusters_at_every_step(net, data):
+    x, y = data
+    monitor = RepresentationMonitor(net, "0", x, y, sigma=2.0, record="dsmi_inputs")
+    first = monitor.measure(0)["0"]["dsmi_inputs"]
+    hidden = net[0](x).detach().numpy()
+    ours, clusters = diffusion_spectral_mi(hidden, x.numpy(), 2.0)
+    assert first == pytest.approx(float(ours), abs=1e-5)
+    assert len(np.unique(clusters)) == 10
+    assert monitor.measure(1)["0"]["dsmi_inputs"] == first
+
+
+def test_a_run_that_goes_back_replaces_what_came_after(net, data, tmp_path):
+    x, y = data
+    for ending in ("json", "csv"):
+        path = tmp_path / f"history.{ending}"
+        monitor = RepresentationMonitor(net, "0", x, y, sigma=2.0, record="dse", path=path)
+        for step in (0, 100, 200):
+            monitor(step)
+        again = RepresentationMonitor(net, "0", x, y, sigma=2.0, record="dse", path=path)
+        again(100)
+        assert MonitorHistory.load(path).steps == [0, 100]
+        path.write_text("{" if ending == "json" else "nothing of ours\n1\n")
+        with pytest.raises(FileError, match=f"history.{ending}"):
+            MonitorHistory.load(path)
 
 
 def test_curves_are_drawn(net, data, tmp_path):
@@ -141,5 +186,7 @@ def test_complains_in_one_sentence(net, data):
         RepresentationMonitor(None, "0", x, y).measure(0)
     with pytest.raises(OptionError, match="sigma"):
         RepresentationMonitor(net, "0", x, y, sigma=-1.0)
-    with pytest.raises((DataError, OptionError)):
+    with pytest.raises(DataError, match="labels"):
         RepresentationMonitor(net, "0", x, np.zeros(7), record=("dsmi_labels",))
+    with pytest.raises(DataError, match="labels"):
+        RepresentationMonitor(net, "0", x, record="dsmi_labels")

@@ -1,7 +1,7 @@
 """Measures of the code as a whole: how many directions and modes it has, and what all latents together tell of each factor.
 
-The other measures look at latents one by one; these do not change when the code is rotated (the diffusion measures) or when
-any invertible map is applied (the information), so they say how much is there, not how it is laid out.
+The other measures look at latents one by one; these do not change when the code is rotated, so they say how much is there,
+not how it is laid out.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def lossy_information(
     together, which no latent x factor matrix shows. Information between components and factor is sought by nearest
     neighbours in shared balls (Ross 2014 for discrete factors, Kraskov et al. 2004 for continuous ones) instead of as a sum of
     entropies: codes in tight clusters, such as good codes of a discrete factor, have entropies whose biases do not cancel
-    (a sum of them told 3.6 nats of a factor of log 4 in four components).
+    (a sum of them told 3.6 nats of a factor of log 4 in four components). Each component counts with unit deviation.
 
     Args:
         codes: representation of n observations, shape (n, latent); quantities, not categories.
@@ -207,7 +207,7 @@ def lossy_information(
 
 
 def _principal(matrix: Float[np.ndarray, "n latent"], dim: int) -> tuple[Float[np.ndarray, "n component"], float]:
-    """The first principal components, in units that keep their proportions, and their share of the variance."""
+    """The first principal components, and their share of the variance."""
     centred = matrix - matrix.mean(axis=0)
     _, singular, directions = np.linalg.svd(centred, full_matrices=False)
     variance = singular**2

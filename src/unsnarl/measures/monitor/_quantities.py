@@ -43,7 +43,13 @@ def spectral_numbers(
 
 
 def plane_numbers(
-    values: Rows, inputs: Rows, labels: Int[np.ndarray, "n"], *, noise: float, seed: int, options: Mapping[str, Any]
+    values: Rows,
+    inputs: Float[np.ndarray, "n input"],
+    labels: Int[np.ndarray, "n"],
+    *,
+    noise: float,
+    seed: int,
+    options: Mapping[str, Any],
 ) -> dict[str, float]:
     """I(inputs; layer) and I(layer; labels) in nats by lossy compression, with their standard errors.
 
