@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -117,3 +119,25 @@ def check_readable(path: str | os.PathLike[str]) -> Path:
         why = reason(error) if isinstance(error, OSError) else str(error)
         raise FileError(f"cannot read {shown}: {why}") from None
     return where
+
+
+def json_values(value: Any) -> Any:
+    """A result as plain JSON values: mappings, lists, text and numbers; what is not finite becomes None.
+
+    Arrays become lists, numbers of NumPy those of Python, and data classes mappings of their fields.
+
+    >>> import numpy as np
+    >>> json_values({"a": np.array([1.0, np.nan]), "b": (np.int64(3), None)})
+    {'a': [1.0, None], 'b': [3, None]}
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        return {str(key): json_values(entry) for key, entry in value.items()}
+    if hasattr(value, "tolist"):  # arrays and numbers of NumPy
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [json_values(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -53,7 +53,27 @@ def test_names_of_the_numbers_do_not_depend_on_the_data():
     assert math.isnan(found["infomec_modularity"])
     assert math.isnan(found["mig"])
     assert not math.isnan(found["dci_completeness"])
-    assert sum(len(row.numbers) for row in MEASURES.values()) == 15
+    assert sum(len(row.numbers) for row in MEASURES.values()) == 20
+
+
+def test_a_number_for_each_factor_is_logged_as_their_mean():
+    codes, factors = data(300)
+    metric = LatentFactorMetric(["diffusion_spectral", "lossy_information"])
+    metric.update(codes, factors)
+    found = metric.compute()
+    assert list(found) == ["diffusion_spectral_dse", "diffusion_spectral_dsmi", "mi"]
+    each = [value for name, value in metric.report["lossy_information"].items() if name.startswith("mi: ")]
+    assert len(each) == factors.shape[1] > 1
+    assert float(found["mi"]) == pytest.approx(np.mean(each), abs=1e-6)
+
+
+def test_all_measures_by_default():
+    codes, factors = data(200)
+    metric = LatentFactorMetric()
+    metric.update(codes, factors)
+    found = metric.compute()
+    assert len(found) == sum(len(row.numbers) for row in MEASURES.values())
+    assert all(math.isfinite(value) for value in found.values())
 
 
 def test_the_sample_does_not_depend_on_the_batches_and_is_bounded():

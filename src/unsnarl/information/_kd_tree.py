@@ -126,9 +126,8 @@ def _to_box(query, low, high, euclidean):
 @no_type_check
 def _to_leaf(columns, query, start, stop, euclidean, distance):
     """The (squared) distances from a point to those of a leaf."""
-    out = distance[
-        : stop - start
-    ]  # slices, because indices that could be negative keep the loops from being vectorised
+    # slices, because indices that could be negative keep the loops from being vectorised
+    out = distance[: stop - start]
     for c in range(len(query)):
         q, column = query[c], columns[c, start:stop]
         if c == 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from unsnarl.errors import DataError, UnknownNameError
+from unsnarl.files import json_values
 from unsnarl.measures._active import LatentTypes
 from unsnarl.measures._measure_table import _SHORT_NAMES, known_of
 from unsnarl.measures._scores import Score, Scores
@@ -119,7 +119,7 @@ class MeasureReport:
         types = None
         if self.types is not None:
             types = {kind: self.types.of(kind).tolist() for kind in ("active", "mixed", "passive")}
-        return _plain(
+        return json_values(
             {
                 "n": self.n,
                 "latents": self.latent_names,
@@ -164,16 +164,3 @@ def _numbers(scores: Scores | Score) -> dict[str, Score]:
 
 def _as_dict(scores: Scores | Score) -> dict[str, Any]:
     return {name: {"value": float(score), "interval": score.interval} for name, score in _numbers(scores).items()}
-
-
-def _plain(value: Any) -> Any:
-    """Plain JSON values; what is not finite becomes None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -19,7 +19,7 @@ from unsnarl.errors import DataError
 from unsnarl.measures._measure import measure
 from unsnarl.measures._measure_report import MeasureReport
 from unsnarl.measures._measure_table import MEASURES, measure_names
-from unsnarl.measures._scores import Scores
+from unsnarl.measures._scores import Score, Scores
 
 
 class LatentFactorMetric(Metric):
@@ -44,7 +44,8 @@ class LatentFactorMetric(Metric):
         report: the `MeasureReport` of the latest `compute`, with intervals, matrices and the finding.
 
     `compute` returns name -> tensor, such as "infomec_modularity", "dci_completeness" or "sap"; the names do not depend on the
-    data, and what cannot be computed is nan, with a warning that says why. Each process needs at least one batch, and all must agree
+    data, and what cannot be computed is nan, with a warning that says why; of a measure with a number for each factor their mean
+    is logged. Each process needs at least one batch, and all must agree
     on the dtype of codes and factors; factors are numbers (category indices or values).
 
     Cost: O(max_observations * (latents + factors)) memory; `compute` costs as much as `measure`.
@@ -166,8 +167,8 @@ class LatentFactorMetric(Metric):
             scores = self.report.scores.get(name)
             for score in MEASURES[name].numbers:
                 key = f"{name}_{score}" if len(MEASURES[name].numbers) > 1 else score
-                number = math.nan if scores is None else scores[score] if isinstance(scores, Scores) else scores
-                values[key] = torch.tensor(float(number), dtype=torch.float32, device=self.device)
+                number = math.nan if scores is None else _number(scores, score)
+                values[key] = torch.tensor(number, dtype=torch.float32, device=self.device)
         return values
 
     def reset(self) -> None:
@@ -196,6 +197,15 @@ class LatentFactorMetric(Metric):
         chosen = _smallest(dim_zero_cat(self.keys), self.max_observations)
         for name in ("codes", "factors", "keys"):
             setattr(self, name, [dim_zero_cat(getattr(self, name))[chosen]])
+
+
+def _number(scores: Scores | Score, name: str) -> float:
+    """A number by its name in the table of measures; where there is one for each factor, their mean."""
+    if isinstance(scores, Score):
+        return float(scores)
+    if name in scores:
+        return float(scores[name])
+    return float(np.mean([scores[full] for full in scores if full.partition(":")[0] == name]))
 
 
 def _smallest(keys: Shaped[Tensor, " n"], count: int) -> Shaped[Tensor, " count"]:

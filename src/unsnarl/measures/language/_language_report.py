@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from unsnarl.errors import DataError, UnknownNameError
+from unsnarl.files import json_values
 from unsnarl.measures._scores import Interval, Score
 from unsnarl.measures.language._alignment import SpectralAlignment
 from unsnarl.measures.language._metric import MetricSpectrum
@@ -134,7 +135,7 @@ class LanguageReport:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it but the arrays of every context as plain JSON values; what is not finite becomes None."""
-        return _plain(
+        return json_values(
             {
                 "finding": self.finding,
                 "numbers": {
@@ -300,19 +301,3 @@ def _surplus_sentence(report: LanguageReport, name: str, value: float) -> str:
     without = score.extra.get("ce_without", math.nan) if score is not None else math.nan
     of = f" of the {without:.2f} they cost without it" if without == without else ""
     return f"Besides the next token, the hidden state tells {value:.2f} nats{of} about {what} (an estimate, no bound)."
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        value = vars(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
