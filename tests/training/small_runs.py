@@ -24,7 +24,7 @@ def learner(kind: str, **options: Any) -> Any:
 
 
 def task_of(kind: str = "QLAE", **options: Any) -> Any:
-    return learner(kind, **options)._build((5,), "gaussian", len(TABLE))
+    return learner(kind, **options)._build({"shape": (5,), "likelihood": "gaussian", "n": len(TABLE)})
 
 
 def batches(seed: int = 0) -> Callable[[int], tuple[torch.Tensor, ...]]:

@@ -21,7 +21,7 @@ IMAGE = (1, 8, 8)
 def task_of(learner: Any, shape: tuple[int, ...] = (5,)) -> Any:
     """The untrained task of a learner."""
     likelihood = "bernoulli" if len(shape) == 3 else "gaussian"
-    return learner._build(shape, likelihood, 100).train()
+    return learner._build({"shape": shape, "likelihood": likelihood, "n": 100}).train()
 
 
 def tasks() -> Iterator[Any]:

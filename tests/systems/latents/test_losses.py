@@ -38,7 +38,7 @@ N = 6
 def task_of(learner: Any, shape: tuple[int, ...]) -> Any:
     """An untrained task whose weights are large enough for every term to matter."""
     learner.network = CONV if len(shape) == 3 else DENSE
-    task = learner._build(shape, "bernoulli" if len(shape) == 3 else "gaussian", 50)
+    task = learner._build({"shape": shape, "likelihood": "bernoulli" if len(shape) == 3 else "gaussian", "n": 50})
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for p in task.parameters():

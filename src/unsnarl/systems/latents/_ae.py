@@ -47,7 +47,7 @@ class AE(LatentLearner):
         self.steps = steps
         self.seed = seed
 
-    def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> Any:
+    def _make_networks(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> Any:
         return AutoencoderTask(
             architecture, shape, self.latents, likelihood, lr=self.lr, weight_decay=self.weight_decay
         )

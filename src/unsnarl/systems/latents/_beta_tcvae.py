@@ -92,7 +92,9 @@ class BetaTCVAE(GaussianLearner):
             check_range(getattr(self, name), name, low=0)
         check_range(self.anneal_steps, "anneal_steps", low=0, integer=True)
 
-    def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> BetaTCVAETask:
+    def _make_networks(
+        self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int
+    ) -> BetaTCVAETask:
         return BetaTCVAETask(
             architecture,
             shape,

@@ -80,7 +80,7 @@ class BioAE(LatentLearner):
         check_range(self.nonnegative, "nonnegative", low=0)
         check_range(self.activity, "activity", low=0)
 
-    def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> BioAETask:
+    def _make_networks(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> BioAETask:
         return BioAETask(
             architecture,
             shape,

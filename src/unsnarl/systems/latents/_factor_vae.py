@@ -132,7 +132,9 @@ class FactorVAE(GaussianLearner):
         check_range(self.discriminator_width, "discriminator_width", low=1, integer=True)
         check_range(self.anneal_steps, "anneal_steps", low=0, integer=True)
 
-    def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> FactorVAETask:
+    def _make_networks(
+        self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int
+    ) -> FactorVAETask:
         return FactorVAETask(
             architecture,
             shape,

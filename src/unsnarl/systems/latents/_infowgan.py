@@ -186,7 +186,9 @@ class InfoWGANGP(LatentLearner):
     def _weights(self) -> dict[str, float]:
         return {"value": self.value_weight, "gradient": self.gradient_weight, "latent": self.latent_weight}
 
-    def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> InfoWGANTask:
+    def _make_networks(
+        self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int
+    ) -> InfoWGANTask:
         if likelihood != "bernoulli":
             raise DataError(f"{type(self).__name__} generates images; observations of shape {shape} are a table")
         return InfoWGANTask(

@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 import torch
-from huggingface_hub import ModelHubMixin, hf_hub_download
 from jaxtyping import Float, Shaped
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from torch import Tensor
 
 from unsnarl.arrays import check_finite, check_range, to_numpy
 from unsnarl.data import FactorDataset
-from unsnarl.errors import CheckpointError, DataError, FileError, NotFittedError, OptionError, UnsnarlError
-from unsnarl.files import atomic_write, reason
+from unsnarl.errors import DataError, OptionError
 from unsnarl.nn import Architecture, find_architecture
 from unsnarl.objectives import psnr
+from unsnarl.systems._learner import Callback, Learner, fingerprint
 from unsnarl.systems.latents._task import AutoencoderTask
-from unsnarl.training import (
-    Run,
-    TensorBatches,
-    as_input,
-    load_weights,
-    read_tensors,
-    stream_seed,
-    train,
-    write_json,
-)
-
-Callback = Callable[[int, Any], None]
+from unsnarl.training import TensorBatches, as_input
 
 
-class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
+class LatentLearner(TransformerMixin, Learner):
     """What AE, VAE, QLAE and the others have in common.
 
     A subclass stores its hyperparameters in `__init__` and builds its task (networks, losses, optimisers) in
-    `_make_task`. Everything learned is in `task_`; `history_` holds the logged losses.
+    `_make_networks`. Everything learned is in `task_`; `history_` holds the logged losses.
     """
 
     latents: int
@@ -52,17 +36,27 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
     lr: float
     weight_decay: float
     steps: int
-    seed: int
     task_: AutoencoderTask
     discrete_codes: ClassVar[bool] = False
     batches_per_step: ClassVar[int] = 1
 
-    def __new__(cls, *args: Any, **options: Any) -> Any:
-        """Without the copy of the hyperparameters that `ModelHubMixin` would keep: `set_params` does not change it."""
-        return object.__new__(cls)
-
-    def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> Any:
+    def _make_networks(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> Any:
+        """The task for observations of a shape, of which n are learned from."""
         raise NotImplementedError
+
+    def _make_task(self, facts: dict[str, Any]) -> Any:
+        shape = tuple(facts["shape"])
+        return self._make_networks(find_architecture(self.network, shape), shape, facts["likelihood"], facts["n"])
+
+    @property
+    def shape_(self) -> tuple[int, ...]:
+        """Shape of one observation."""
+        return tuple(self.facts_["shape"])
+
+    @property
+    def likelihood_(self) -> str:
+        """What the decoder models: "bernoulli" for images, "gaussian" for tables."""
+        return self.facts_["likelihood"]
 
     # ---- learning -------------------------------------------------------------------------------------------------
 
@@ -109,18 +103,15 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
         check_range(steps, "steps", low=1, integer=True)
         self._check_options()
         shape, likelihood = tuple(observations.shape[1:]), _likelihood(observations)
-        task = self._build(shape, likelihood, len(observations))
+        facts = {"shape": list(shape), "likelihood": likelihood, "n": len(observations)}
+        names = self._remember_features(getattr(X, "columns", None), shape)
+        if names is not None:
+            facts["features"] = names
+        task = self._build(facts)
         if likelihood == "gaussian":
             spread, mean = torch.std_mean(observations.double(), 0, correction=0)
             task.mean.copy_(mean)
             task.scale.copy_(spread.clamp_min(1e-12).where(spread > 0, 1.0))
-        folder = None
-        if run is not None:
-            config = {"system": type(self).__name__, **self._config(), "data": _fingerprint(observations)}
-            config.pop("steps")
-            folder = Run(run, config, resume=resume)
-        self.task_, self.shape_, self.likelihood_ = task, shape, likelihood
-        self._remember_features(getattr(X, "columns", None), shape)
         ranks: dict[str, Any] = {}
         if fabric is not None:
             ranks = {"device": fabric.device, "rank": fabric.global_rank, "world_size": fabric.world_size}
@@ -129,31 +120,22 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
             TensorBatches(observations, batch_size=self.batch_size, seed=self.seed, stream=i, **ranks)
             for i in range(self.batches_per_step)
         ]
-        history = train(
+        self._train(
             task,
+            facts,
             lambda step: tuple(x for stream in streams for x in stream(step)),
             steps=steps,
-            seed=self.seed,
-            run=folder,
-            fabric=fabric,
+            data=fingerprint(observations),
+            run=run,
+            resume=resume,
             log_every=log_every,
             checkpoint_every=checkpoint_every,
             progress=progress,
-            label=type(self).__name__,
-            callbacks=[lambda step, call=call: call(step, self) for call in callbacks],  # type: ignore[misc]
+            callbacks=callbacks,
+            fabric=fabric,
         )
-        self.history_ = pd.DataFrame(history)
-        task.cpu().eval()
-        del task.optimizers_  # moments would double what a copy or a pickle of the model weighs
         self._set_latent_range(observations[:: max(1, len(observations) // 2000)])
         return self
-
-    def _build(self, shape: tuple[int, ...], likelihood: str, n: int) -> Any:
-        architecture = find_architecture(self.network, shape)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream_seed(self.seed, 0))
-            task = self._make_task(architecture, shape, likelihood, n)
-        return task.eval()
 
     def _check_options(self) -> None:
         for name, parameter in inspect.signature(type(self)).parameters.items():
@@ -199,9 +181,8 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
                 raise DataError(
                     f"codes must be indices from 0 to {quantizer.levels - 1}, found {array.min()} to {array.max()}"
                 )
-        return self._in_parts(
-            torch.tensor(array), lambda part: self.task_.to_data(self.task_.decoder(self.task_.decoder_input(part)))
-        )
+        task = self.task_
+        return self._in_parts(lambda part: task.to_data(task.decoder(task.decoder_input(part))), torch.tensor(array))
 
     def reconstruct(self, X: Any) -> Float[Tensor, "n ..."]:
         """Observations after encoding and decoding."""
@@ -253,17 +234,7 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
     def _map(self, X: Any, function: Callable[[Tensor], Tensor]) -> Tensor:
         self._check_fitted()
         observations = self._observations(X)
-        return self._in_parts(observations, lambda part: function(self.task_.to_network(as_input(part))))
-
-    def _in_parts(self, rows: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """A function of rows, on the device of the networks, a few rows at a time."""
-        device = self.task_.low.device
-        with torch.inference_mode():
-            return torch.cat([function(part.to(device)).cpu() for part in rows.split(256)])
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "task_"):
-            raise NotFittedError(f"this {type(self).__name__} has not learned anything yet; call fit first")
+        return self._in_parts(lambda part: function(self.task_.to_network(as_input(part))), observations)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -314,121 +285,36 @@ class LatentLearner(ModelHubMixin, TransformerMixin, BaseEstimator):
             )
         return observations
 
-    def _remember_features(self, names: Any, shape: tuple[int, ...]) -> None:
+    def _remember_features(self, names: Any, shape: tuple[int, ...]) -> list[str] | None:
         for old in {"n_features_in_", "feature_names_in_"} & set(vars(self)):
             delattr(self, old)
         if len(shape) == 1:
             self.n_features_in_ = shape[0]
-        if names is not None and all(isinstance(name, str) for name in names):
-            self.feature_names_in_ = np.asarray(names, dtype=object)
+        if names is None or not all(isinstance(name, str) for name in names):
+            return None
+        self.feature_names_in_ = np.asarray(names, dtype=object)
+        return list(names)
 
     # ---- saving ---------------------------------------------------------------------------------------------------
 
     def _config(self) -> dict[str, Any]:
-        params = self.get_params(deep=False)
-        return {
-            k: v.to_dict() if isinstance(v, Architecture) else v.item() if isinstance(v, np.generic) else v
-            for k, v in params.items()
-        }
-
-    def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> Any:
-        """Write model.safetensors, config.json and a model card to a folder, from which `from_pretrained` loads.
-
-        Args:
-            save_directory: made if absent.
-            options: those of `huggingface_hub.ModelHubMixin.save_pretrained`, such as `push_to_hub=True`.
-
-        Raises:
-            NotFittedError: before `fit`.
-            FileError: the folder cannot be made, or the disk is full.
-        """
-        self._check_fitted()
-        try:
-            return super().save_pretrained(Path(save_directory), **options)
-        except UnsnarlError:
-            raise
-        except OSError as error:
-            raise FileError(f"cannot write {os.fspath(save_directory)}: {reason(error)}") from error
+        params = super()._config()
+        if isinstance(self.network, Architecture):
+            params["network"] = self.network.to_dict()
+        return params
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any) -> Any:
-        """A model from a folder that `save_pretrained` wrote, or from the Hugging Face Hub.
-
-        Args:
-            pretrained_model_name_or_path: a folder, or "owner/name" of a hub repository.
-            options: `revision`, `token`, `cache_dir`, `force_download`, `local_files_only`.
-
-        Raises:
-            FileError: there is no such folder or repository.
-            CheckpointError: damaged files, or a model of another class.
-        """
-        where = os.fspath(pretrained_model_name_or_path)
-        try:
-            return super().from_pretrained(where, **options)
-        except UnsnarlError:
-            raise
-        except (OSError, ValueError, AttributeError) as error:  # the last when config.json holds no object
-            if os.path.isdir(where):
-                raise CheckpointError(f"{Path(where) / 'config.json'} is missing or damaged") from error
-            raise FileError(
-                f"{where} is neither a folder nor a model on the hub that can be reached "
-                f"({str(error).strip().splitlines()[0]})"
-            ) from error
-
-    def _save_pretrained(self, save_directory: Path) -> None:
-        from safetensors.torch import save
-
-        state = {name: t.detach().contiguous() for name, t in self.task_.state_dict().items()}
-        with atomic_write(save_directory / "model.safetensors", "wb") as file:
-            file.write(save(state, metadata={"format": "pt"}))
-        config: dict[str, Any] = {"system": type(self).__name__, "params": self._config()}
-        config |= {"shape": list(self.shape_), "likelihood": self.likelihood_, "n": int(getattr(self.task_, "n", 0))}
-        if hasattr(self, "feature_names_in_"):
-            config["features"] = self.feature_names_in_.tolist()
-        if hasattr(self, "history_"):
-            known = self.history_.astype(object).where(self.history_.notna(), None)
-            config["history"] = {"columns": list(known), "rows": known.to_numpy().tolist()}
-        write_json(save_directory / "config.json", config)
+    def _params_from_config(cls, params: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(params.get("network"), dict):
+            params["network"] = Architecture(**params["network"])
+        return super()._params_from_config(params)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> Any:
-        hub = ("revision", "cache_dir", "force_download", "local_files_only", "token")
-        where = {name: options.pop(name) for name in hub if name in options}
-        if os.path.isdir(model_id):
-            paths = [Path(model_id) / name for name in ("config.json", "model.safetensors")]
-        else:
-            paths = [Path(hf_hub_download(model_id, name, **where)) for name in ("config.json", "model.safetensors")]
-        try:
-            config = json.loads(paths[0].read_text(encoding="utf-8"))
-            system, params = config["system"], config["params"]
-            shape, likelihood, n = tuple(config["shape"]), config["likelihood"], config["n"]
-        except (OSError, ValueError, LookupError, TypeError):
-            raise CheckpointError(f"{paths[0]} is missing, damaged or not from this library") from None
-        if system != cls.__name__:
-            raise CheckpointError(f"{model_id} holds a {system}, not a {cls.__name__}: use {system}.from_pretrained")
-        try:
-            if isinstance(params.get("network"), dict):
-                params["network"] = Architecture(**params["network"])
-            model = cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in params.items()})
-        except TypeError as error:
-            raise CheckpointError(f"{paths[0]} does not fit this version of {system}: {error}") from None
-        model.shape_, model.likelihood_ = shape, likelihood
-        model.task_ = model._build(shape, likelihood, n)
-        tensors, _ = read_tensors(paths[1])
-        load_weights(model.task_, tensors, paths[1])
-        if "history" in config:
-            model.history_ = pd.DataFrame(config["history"]["rows"], columns=config["history"]["columns"])
-        model._remember_features(config.get("features"), shape)
+        model = super()._from_pretrained(model_id=model_id, **options)
+        model._remember_features(model.facts_.get("features"), model.shape_)
         return model
 
 
 def _likelihood(observations: Tensor) -> str:
     return "bernoulli" if observations.ndim == 4 else "gaussian"
-
-
-def _fingerprint(observations: Tensor) -> str:
-    """Tells data sets apart: shape, type and a hash of about a megabyte spread over them."""
-    flat = observations.reshape(len(observations), -1)
-    rows = flat[:: max(1, len(flat) * flat.shape[1] // 1_000_000)]
-    digest = hashlib.sha256(rows.contiguous().numpy().tobytes()).hexdigest()[:12]
-    return f"{tuple(observations.shape)} {str(observations.dtype).removeprefix('torch.')} {digest}"

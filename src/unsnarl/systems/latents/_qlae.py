@@ -89,7 +89,7 @@ class QLAE(QuantizedLearner):
         super()._check_options()
         check_range(self.levels, "levels", low=2, integer=True)
 
-    def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> QLAETask:
+    def _make_networks(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> QLAETask:
         return QLAETask(
             architecture,
             shape,

@@ -139,7 +139,7 @@ class VAE(GaussianLearner):
         check_range(self.beta, "beta", low=0)
         check_range(self.anneal_steps, "anneal_steps", low=0, integer=True)
 
-    def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> VAETask:
+    def _make_networks(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> VAETask:
         return VAETask(
             architecture,
             shape,

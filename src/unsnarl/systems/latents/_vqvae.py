@@ -81,7 +81,7 @@ class VQVAE(QuantizedLearner):
         check_range(self.entries, "entries", low=2, integer=True)
         check_range(self.size, "size", low=1, integer=True)
 
-    def _make_task(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> VQVAETask:
+    def _make_networks(self, architecture: Architecture, shape: tuple[int, ...], likelihood: str, n: int) -> VQVAETask:
         return VQVAETask(
             architecture,
             shape,
