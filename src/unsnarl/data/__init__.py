@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from unsnarl.data._sprites import Sprites as Sprites
     from unsnarl.data._sprites import render_sprites as render_sprites
     from unsnarl.data._sprites import sprite_grid as sprite_grid
+    from unsnarl.data.scenes import Scenes as Scenes
+    from unsnarl.data.scenes import SceneStream as SceneStream
 
 _BUNDLED = ("Avatars", "breast_cancer", "diabetes", "digits", "faces", "fashion_mnist", "iris", "wine")
 _IDX = ("read_idx", "read_mnist")
@@ -53,6 +55,7 @@ __getattr__, __dir__, __all__ = attach(
     | dict.fromkeys(("Glyphs", "matplotlib_fonts", "render_glyphs"), "._glyphs")
     | dict.fromkeys(("data_sets", "load"), "._load")
     | dict.fromkeys(_PUBLISHED, "._published")
+    | dict.fromkeys(("SceneStream", "Scenes"), ".scenes")
     | dict.fromkeys(("Shapes3D", "render_shapes3d"), "._shapes3d")
     | dict.fromkeys(("Sprites", "render_sprites", "sprite_grid"), "._sprites"),
 )

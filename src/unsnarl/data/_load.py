@@ -25,6 +25,9 @@ _ENTRIES = {
     "shapes3d": _Entry("_shapes3d", "Shapes3D", "simulator: an object in a lit room, six factors, drawn on demand"),
     "sprites": _Entry("_sprites", "Sprites", "simulator: square, ellipse and heart on black, the factors of dSprites"),
     "glyphs": _Entry("_glyphs", "Glyphs", "simulator: letters by character, family, weight, slant, size and place"),
+    "scenes": _Entry(
+        "scenes", "Scenes", "simulator: one object before a background, as the captioned scenes are drawn"
+    ),
     "avatars": _Entry("_bundled", "Avatars", "simulator: cartoon faces with seven factors (package python-avatars)"),
     "digits": _Entry("_bundled", "digits", "1,797 handwritten digits, 8 x 8 (scikit-learn)"),
     "iris": _Entry("_bundled", "iris", "150 irises, 4 measurements, species (scikit-learn)"),
