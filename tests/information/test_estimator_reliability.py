@@ -26,6 +26,12 @@ def test_thirty_two_dimensions_come_with_a_warning():
         mutual_information(x, (y[:, 0] > 0).astype(int), estimator="ross")
 
 
+def test_thousands_of_dimensions_come_with_a_warning_too():
+    x = np.random.default_rng(0).normal(size=(60, 2000))  # 2^2000 is no float
+    with pytest.warns(EstimatorWarning, match="in 2000 dimensions with 60 observations is strongly biased"):
+        information.knn_entropy(x)
+
+
 def test_warnings_point_at_the_caller():
     code = (
         "import warnings, unsnarl.information as i\n"

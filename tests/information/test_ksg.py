@@ -54,6 +54,25 @@ def test_equals_the_definition(dx, dy, k, second):
 
 
 @quiet
+@pytest.mark.parametrize("second", [False, True])
+@pytest.mark.parametrize("kind", ["heavy tails", "a function", "a circle", "whole numbers", "clumps"])
+def test_the_grid_of_two_columns_misses_no_neighbour(kind, second):
+    rng = np.random.default_rng(4)
+    x, y = rng.standard_cauchy(size=(2, 700))
+    if kind == "a function":
+        y = np.sin(5 * x)
+    elif kind == "a circle":
+        x, y = np.cos(x), np.sin(x)
+    elif kind == "whole numbers":
+        x, y = rng.integers(60, size=(2, 700)).astype(float)
+    elif kind == "clumps":
+        x, y = rng.integers(3, size=(2, 700)) + 1e-6 * rng.normal(size=(2, 700))
+    estimator = "ksg2" if second else "ksg1"
+    found = mutual_information(x, y, estimator=estimator, n_neighbors=3, standardize=False)
+    assert found == pytest.approx(by_definition([x[:, None], y[:, None]], 3, second), abs=1e-10)
+
+
+@quiet
 @pytest.mark.parametrize("estimator", ["ksg1", "ksg2"])
 def test_total_correlation_of_more_than_two_variables_equals_the_definition(estimator):
     rng = np.random.default_rng(5)

@@ -29,7 +29,7 @@ def warn_if_high_dimensional(n: int, dimension: int, estimator: str) -> None:
 
     At that border KSG-1 falls 10 to 20% short for two Gaussian variables that share 2 nats.
     """
-    if dimension > 2 and n < 20 * 2.0**dimension:
+    if dimension > 2 and math.log2(n / 20) < dimension:
         _warn(
             f"{estimator} in {dimension} dimensions with {n:,} observations is strongly biased "
             f"(its error falls only like n^(-1/{dimension}), towards zero for mutual information); reduce the "
