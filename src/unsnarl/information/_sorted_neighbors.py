@@ -238,7 +238,7 @@ def _ksg(x_ordered, x_order, y_values, y_ordered, y_ranks, left, right, k, recta
                 # equal distances matter to the rectangle, which takes all neighbours as far as the k-th
                 if gap == np.inf or gap > best[k - 1] or (gap == best[k - 1] and not rectangle):
                     break
-                if gap == west or gap == east:
+                if gap in (west, east):
                     a = a0 - 1 if gap == west else a1
                     _nearest_of(
                         xs, ys, cell_start[a * bins + b0], cell_start[a * bins + b1], p, here, level, best, k
