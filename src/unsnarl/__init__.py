@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 
-_DATA = ("FactorDataset", "FactorTable", "Simulator", "load")
+_DATA = ("FactorDataset", "FactorTable", "Simulator", "SurvivalData", "load", "load_survival")
 _MEASURES = (
     "Score",
     "Scores",
@@ -43,6 +43,7 @@ _MEASURES = (
     "sap",
 )
 _INFORMATION = ("diffusion_spectral_entropy", "diffusion_spectral_mi", "knn_entropy")
+_OBJECTIVES = ("hazard_nll",)
 _KNOWN = ("gaussian_pair", "image_pair")
 _LATENTS = (
     "AE",
@@ -88,6 +89,7 @@ __getattr__, __dir__, __all__ = attach(
     | dict.fromkeys(_MEASURES, ".measures")
     | dict.fromkeys(_INFORMATION, ".information")
     | dict.fromkeys(_KNOWN, ".data.known")
+    | dict.fromkeys(_OBJECTIVES, ".objectives")
     | dict.fromkeys(_LATENTS, ".systems.latents")
     | dict.fromkeys(_ERRORS, ".errors"),
     rooms=_ROOMS,

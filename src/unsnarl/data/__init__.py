@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from unsnarl.data._sprites import sprite_grid as sprite_grid
     from unsnarl.data.scenes import Scenes as Scenes
     from unsnarl.data.scenes import SceneStream as SceneStream
+    from unsnarl.data.survival import SurvivalData as SurvivalData
+    from unsnarl.data.survival import load_survival as load_survival
+    from unsnarl.data.survival import load_tcga as load_tcga
+    from unsnarl.data.survival import simulate_bags as simulate_bags
 
 _BUNDLED = ("Avatars", "breast_cancer", "diabetes", "digits", "faces", "fashion_mnist", "iris", "wine")
 _IDX = ("read_idx", "read_mnist")
@@ -56,6 +60,7 @@ __getattr__, __dir__, __all__ = attach(
     | dict.fromkeys(("data_sets", "load"), "._load")
     | dict.fromkeys(_PUBLISHED, "._published")
     | dict.fromkeys(("SceneStream", "Scenes"), ".scenes")
+    | dict.fromkeys(("SurvivalData", "load_survival", "load_tcga", "simulate_bags"), ".survival")
     | dict.fromkeys(("Shapes3D", "render_shapes3d"), "._shapes3d")
     | dict.fromkeys(("Sprites", "render_sprites", "sprite_grid"), "._sprites"),
 )

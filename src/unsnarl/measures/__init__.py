@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from unsnarl.measures._measure import measure as measure
     from unsnarl.measures._measure_report import MeasureReport as MeasureReport
     from unsnarl.measures._measure_table import measure_names as measure_names
+    from unsnarl.measures._modality_shares import modality_shares as modality_shares
     from unsnarl.measures._modularity import modularity_explicitness as modularity_explicitness
     from unsnarl.measures._passive_tracker import PassiveTracker as PassiveTracker
     from unsnarl.measures._passive_tracker import gaussian_posterior as gaussian_posterior
@@ -98,6 +99,7 @@ __getattr__, __dir__, __all__ = attach(
         "measure_names": "._measure_table",
         "measure_superposition": ".superposition",
         "mine_mutual_information": ".lossy",
+        "modality_shares": "._modality_shares",
         "modularity_explicitness": "._modularity",
         "mutual_information_gap": "._gap",
         "predictive_kernel": ".language",

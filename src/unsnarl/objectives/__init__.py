@@ -8,6 +8,7 @@ from unsnarl.objectives._gaussian_latents import (
     kl_decomposition,
     permute_latents,
 )
+from unsnarl.objectives._hazard import hazard_nll, hazard_risk, hazard_survival
 from unsnarl.objectives._quantization import commitment_loss, quantization_loss
 from unsnarl.objectives._reconstruction import bernoulli_loss, gaussian_loss, psnr
 
@@ -19,6 +20,9 @@ __all__ = [
     "gaussian_log_density",
     "gaussian_loss",
     "gaussian_sample",
+    "hazard_nll",
+    "hazard_risk",
+    "hazard_survival",
     "kl_decomposition",
     "permute_latents",
     "pgd",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from unsnarl.report._intervals import interval_plot as interval_plot
     from unsnarl.report._pairs import paired_plot as paired_plot
     from unsnarl.report._report import write_report as write_report
+    from unsnarl.report._survival import write_survival_report as write_survival_report
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -46,6 +47,7 @@ __getattr__, __dir__, __all__ = attach(
         "write_epiplexity_page": "._epiplexity",
         "write_inspect_page": "._inspect",
         "write_report": "._report",
+        "write_survival_report": "._survival",
     },
 )
 

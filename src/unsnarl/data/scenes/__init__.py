@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from unsnarl.data.scenes._render import to_signed as to_signed
     from unsnarl.data.scenes._scene import Scene as Scene
     from unsnarl.data.scenes._scene import SceneObject as SceneObject
+    from unsnarl.data.scenes._scene import relation_of as relation_of
     from unsnarl.data.scenes._stream import SceneBatch as SceneBatch
     from unsnarl.data.scenes._stream import SceneStream as SceneStream
     from unsnarl.data.scenes._stream import nearest_instance as nearest_instance
@@ -64,7 +65,7 @@ __getattr__, __dir__, __all__ = attach(
         (*_WORDS, "FACINGS", "FACING_KINDS", "TEXTURES", "THINGS", "TURNS", "TURNS_OF", "vocabulary"), "._words"
     )
     | {"BODY": "._things", "Scenes": "._grid"}
-    | dict.fromkeys(("Scene", "SceneObject"), "._scene")
+    | dict.fromkeys(("Scene", "SceneObject", "relation_of"), "._scene")
     | dict.fromkeys(("RenderedScenes", "from_signed", "render_scenes", "to_signed"), "._render")
     | dict.fromkeys(("Caption", "Stated", "describe"), "._captions")
     | dict.fromkeys(("Parsed", "parse"), "._parse")
