@@ -1,1 +1,23 @@
-"""Small models trained here and shipped, with the recipes that trained them; none yet."""
+"""Small models trained on captioned scenes, as ordinary objects of diffusers and transformers, and what grades them."""
+
+from typing import TYPE_CHECKING
+
+from unsnarl.lazy import attach
+
+if TYPE_CHECKING:
+    from unsnarl.zoo._oracle import Oracle as Oracle
+    from unsnarl.zoo._oracle import SceneReading as SceneReading
+    from unsnarl.zoo._oracle import SeenObject as SeenObject
+    from unsnarl.zoo._recipe import Recipe as Recipe
+    from unsnarl.zoo._shelf import load as load
+    from unsnarl.zoo._shelf import recipe as recipe
+    from unsnarl.zoo._shelf import recipes as recipes
+    from unsnarl.zoo._shelf import train_model as train_model
+    from unsnarl.zoo._tokenizer import scene_tokenizer as scene_tokenizer
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    dict.fromkeys(("Oracle", "SceneReading", "SeenObject"), "._oracle")
+    | {"Recipe": "._recipe", "scene_tokenizer": "._tokenizer"}
+    | dict.fromkeys(("load", "recipe", "recipes", "train_model"), "._shelf"),
+)

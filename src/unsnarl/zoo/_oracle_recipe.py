@@ -1,0 +1,112 @@
+"""Recipe of the oracle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unsnarl.data.scenes import SceneStream, to_signed
+from unsnarl.training import EMA, Task, load_weights, read_tensors
+from unsnarl.zoo._degrade import degrade
+from unsnarl.zoo._oracle import Oracle, OracleNetwork, OracleTargets, oracle_loss, oracle_targets
+from unsnarl.zoo._recipe import Recipe
+from unsnarl.zoo._schedule import adamw, cosine_rate, set_rate
+
+BATCH, STEPS, DEGRADED = 64, 4_000, 0.5
+
+
+class OracleTask(Task):
+    """The sum of the oracle's losses; the network kept is the average over the last steps."""
+
+    def __init__(self, *, steps: int, lr: float = 2e-3, degraded: float = DEGRADED):
+        super().__init__()
+        self.network = OracleNetwork()
+        self.average = EMA(self.network, steps=200)
+        self.steps, self.lr, self.degraded = steps, lr, degraded
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """AdamW."""
+        optimizer = adamw(self.network, lr=self.lr, weight_decay=0.01, betas=(0.9, 0.99), clip_norm=5.0)
+        self.average.follow(self.network, optimizer)
+        return {"main": optimizer}
+
+    def forward(
+        self, phase: str, batch: tuple[Tensor, ...], step: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """All losses and their sum."""
+        set_rate(self.optimizers_["main"], cosine_rate(step, self.steps, 200))
+        images, *targets = batch
+        losses = oracle_loss(self.network(degrade(images, generator, self.degraded)), OracleTargets(*targets))
+        return {"loss": torch.stack(list(losses.values())).sum(), **losses}
+
+
+class OracleBatches:
+    """Step t -> images and `OracleTargets` of its scenes; every tenth scene shows a held-out pair."""
+
+    def __init__(self, batch_size: int, seed: int):
+        self.batch_size, self.seed = batch_size, seed
+        self.stream, self.held_out = SceneStream(seed), SceneStream(seed, held_out="only")
+
+    def __call__(self, step: int) -> tuple[Tensor, ...]:
+        rare = self.batch_size // 10
+        scenes = self.stream.scenes(range(step * self.batch_size, (step + 1) * self.batch_size - rare))
+        scenes += self.held_out.scenes(range(step * rare, (step + 1) * rare))
+        return scene_tensors(scenes)
+
+
+def scene_tensors(scenes: Any) -> tuple[Tensor, ...]:
+    """Signed images and the oracle's targets of scenes."""
+    from unsnarl.data.scenes import render_scenes
+
+    drawn = render_scenes(scenes)
+    whole = drawn.whole.astype(np.float64).sum((2, 3))
+    shown = drawn.visible.astype(np.float64).sum((2, 3)) / np.maximum(whole, 1)
+    return to_signed(drawn.images), *oracle_targets(scenes, shown).tensors()
+
+
+def _export(task: Any, models: Mapping[str, Any], folder: Path) -> None:
+    write_network(task.average.module, folder, {"network": "OracleNetwork"})
+
+
+def _load(folder: Path) -> Oracle:
+    return Oracle(read_network(OracleNetwork(), folder))
+
+
+def write_network(network: torch.nn.Module, folder: Path, config: dict[str, Any]) -> None:
+    """A network of ours as model.safetensors in half precision, and config.json."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def read_network(network: Any, folder: Path) -> Any:
+    """Weights of `write_network` put into a network, in single precision.
+
+    Raises:
+        CheckpointError: a missing or damaged file.
+    """
+    tensors, _ = read_tensors(folder / "model.safetensors")
+    load_weights(network, {name: t.float() for name, t in tensors.items()}, folder / "model.safetensors")
+    return network.eval()
+
+
+ORACLE = Recipe(
+    name="oracle",
+    summary="reads every factor of a scene from its image; grades edits",
+    make=lambda models, steps: OracleTask(steps=steps),
+    batches=lambda models: OracleBatches(BATCH, seed=5),
+    export=_export,
+    load=_load,
+    steps=STEPS,
+    batch_size=BATCH,
+    seed=5,
+    settings={"degraded": DEGRADED},
+)

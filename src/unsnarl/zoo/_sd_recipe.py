@@ -1,0 +1,102 @@
+"""Recipe of `sd-tiny-32`: a real `StableDiffusionPipeline` for scenes of 32 x 32 pixels.
+
+The UNet has three levels of 48, 96 and 128 channels, one residual block a level, text attention at 16 x 16, at 8 x 8 and in the
+middle: 4.4 million parameters. Its images are pixels rearranged to 12 channels of 16 x 16 by `PixelUnshuffleVAE`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unsnarl.training import Task
+from unsnarl.zoo._denoising import NoiseTask
+from unsnarl.zoo._extra import diffusers, transformers
+from unsnarl.zoo._recipe import Batches, Recipe
+from unsnarl.zoo._scene_batches import CaptionedBatches
+from unsnarl.zoo._tokenizer import scene_tokenizer
+
+BATCH, IMAGES = 16, 300_000
+NOISE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "epsilon"}
+UNET: dict[str, Any] = {
+    "sample_size": 16,
+    "in_channels": 12,
+    "out_channels": 12,
+    "block_out_channels": (48, 96, 128),
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    "layers_per_block": 1,
+    "cross_attention_dim": 128,
+    "attention_head_dim": 4,
+    "norm_num_groups": 16,
+}
+
+
+def text_model(clip: Any) -> Any:
+    """The text encoder of a `CLIPModel` as a `CLIPTextModel` of its own."""
+    alone = transformers().CLIPTextModel(clip.config.text_config)
+    inner = getattr(alone, "text_model", alone)
+    inner.load_state_dict(clip.text_model.state_dict())
+    return alone.eval()
+
+
+def _make(models: Mapping[str, Any], steps: int) -> Task:
+    library = diffusers()
+    noise = library.DDPMScheduler(**NOISE)
+    return NoiseTask(
+        library.UNet2DConditionModel(**UNET), text_model(models["clip-tiny"]), noise.alphas_cumprod, steps=steps
+    )
+
+
+def _batches(models: Mapping[str, Any]) -> Batches:
+    return CaptionedBatches(scene_tokenizer(), BATCH, seed=3)
+
+
+def pipeline(unet: Any, clip: Any) -> Any:
+    """The pipeline around a UNet, in single precision."""
+    from unsnarl.zoo.pixel_vae import PixelUnshuffleVAE
+
+    library = diffusers()
+    made = library.StableDiffusionPipeline(
+        vae=PixelUnshuffleVAE(),
+        text_encoder=text_model(clip),
+        tokenizer=scene_tokenizer(),
+        unet=unet,
+        scheduler=library.DDIMScheduler(**NOISE, clip_sample=True, set_alpha_to_one=True, steps_offset=0),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def _export(task: Any, models: Mapping[str, Any], folder: Path) -> None:
+    import torch
+
+    pipeline(copy.deepcopy(task.average.module), models["clip-tiny"]).to(torch.float16).save_pretrained(folder)
+
+
+def _load(folder: Path) -> Any:
+    import torch
+
+    loaded = diffusers().StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
+    loaded.set_progress_bar_config(disable=True)
+    return loaded
+
+
+SD_TINY = Recipe(
+    name="sd-tiny-32",
+    summary="text to image, 32 x 32: a StableDiffusionPipeline with a UNet of 4.4 million parameters",
+    make=_make,
+    batches=_batches,
+    export=_export,
+    load=_load,
+    steps=IMAGES // BATCH,
+    batch_size=BATCH,
+    seed=3,
+    needs=("clip-tiny",),
+    settings={"unet": UNET, "noise": NOISE},
+)
