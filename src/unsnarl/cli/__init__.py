@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from unsnarl.cli import _claims, _inside, _learning, _listing, _measuring
+from unsnarl.cli import _claims, _data, _inside, _learning, _listing, _measuring
 from unsnarl.cli._learning import DEMO_DATA as DEMO_DATA
 from unsnarl.cli._learning import DEMO_MODEL as DEMO_MODEL
 from unsnarl.cli._listing import LEARNERS as LEARNERS
@@ -28,6 +28,7 @@ app.command()(_inside.inspect)
 app.command()(_inside.epiplexity)
 app.command()(_learning.run)
 app.command()(_learning.demo)
+app.command()(_data.data)
 app.command()(_claims.claim)
 app.command()(_learning.report)
 

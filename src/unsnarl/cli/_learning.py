@@ -10,7 +10,7 @@ import typer
 
 from unsnarl.cli._measuring import measured
 from unsnarl.cli._words import Bootstrap, Seed, check_writable, command_line, pair, value_of
-from unsnarl.errors import FileError, UnknownNameError
+from unsnarl.errors import FileError, OptionError, UnknownNameError
 
 
 def run(
@@ -25,13 +25,17 @@ def run(
     bootstrap: Bootstrap = None,
     seed: Seed = 0,
 ) -> None:
-    """Train a learner on data, measure it and write a report."""
-    learner = _learner(system)
+    """Train a learner on data, measure it and write a report; of survival learners the report is cross-validated."""
+    survival = _survival_learner(system)
+    learner = _learner(system) if survival is None else survival
     options = {name: value_of(text) for name, text in (pair(t, "--data-option") for t in data_option or [])}
     if size is not None:
         options["size"] = size
     params = {name: value_of(text) for name, text in (pair(t, "--set") for t in set_ or [])}
     folder = out or Path("runs") / f"{system.lower()}-{Path(data).stem}"
+    if survival is not None:
+        _report_survival(survival, data, options, params, folder, steps, seed, command_line())
+        return
     _train_and_report(
         learner, data, options, params, folder, steps, seed, folder / "report.html", bootstrap, resume, command_line()
     )
@@ -63,6 +67,53 @@ def demo(
     )
 
 
+def _report_survival(
+    learner: Any,
+    data: str,
+    options: dict[str, Any],
+    params: dict[str, Any],
+    folder: Path,
+    steps: int | None,
+    seed: int,
+    command: str,
+) -> None:
+    """Cross-validate a survival learner beside the usual baselines, and write the report."""
+    from unsnarl.data.survival import load_survival
+    from unsnarl.report import write_survival_report
+    from unsnarl.training import Progress
+
+    if steps is not None:
+        raise OptionError(f"{learner.__name__} trains for epochs, not steps; set them with --set epochs=30")
+    model = _made(learner, params, seed)
+    patients = load_survival(data, **options)
+    folder.mkdir(parents=True, exist_ok=True)
+    bars: list[Progress] = []
+
+    def show(done: int, total: int) -> None:
+        if not bars:
+            bars.append(Progress(total, "fits", start=done - 1))
+        bars[0].update(done)
+
+    try:
+        page = write_survival_report(model, patients, folder / "report.html", command=command, seed=seed, progress=show)
+    finally:
+        for bar in bars:
+            bar.close()
+    typer.echo(f"\nReport: {page}")
+
+
+def _made(learner: Any, params: dict[str, Any], seed: int) -> Any:
+    """A learner with hyperparameters; an unknown one is named."""
+    try:
+        return learner(**params, seed=seed)
+    except TypeError:
+        known = sorted(learner().get_params())
+        unknown = [name for name in params if name not in known]
+        if not unknown:
+            raise
+        raise UnknownNameError("hyperparameter", unknown[0], known) from None
+
+
 DEMO_DATA: dict[str, Any] = {"size": 20_000, "image_size": 32}
 DEMO_MODEL: dict[str, Any] = {
     "latents": 12,
@@ -90,14 +141,7 @@ def _train_and_report(
     from unsnarl.report import write_report
 
     check_writable(to if to.parent != folder else None)
-    try:
-        model = learner(**params, seed=seed)
-    except TypeError:
-        known = sorted(learner().get_params())
-        unknown = [name for name in params if name not in known]
-        if not unknown:
-            raise
-        raise UnknownNameError("hyperparameter", unknown[0], known) from None
+    model = _made(learner, params, seed)
     observations = load(data, **options)
     model.fit(observations.train, steps=steps, run=folder, resume=resume, progress=True, checkpoint_every=500)
     test = observations.test
@@ -136,11 +180,24 @@ def report(
     typer.echo(f"Report: {to}")
 
 
+SURVIVAL = {"pibd": "PIBD", "latefusionsurvival": "LateFusionSurvival"}
+
+
+def _survival_learner(name: str) -> Any:
+    """The survival learner of a name, or None."""
+    plain = name.lower().replace("-", "").replace("_", "")
+    if plain not in SURVIVAL:
+        return None
+    from unsnarl.systems import multimodal
+
+    return getattr(multimodal, SURVIVAL[plain])
+
+
 def _learner(name: str) -> Any:
     from unsnarl.systems import latents
 
     known = {n.lower(): n for n in latents.__all__ if n != "LatentLearner"}
     plain = name.lower().replace("-", "").replace("_", "")
     if plain not in known:
-        raise UnknownNameError("learner", name, sorted(known))
+        raise UnknownNameError("learner", name, sorted([*known, *SURVIVAL]))
     return getattr(latents, known[plain])

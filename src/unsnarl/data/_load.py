@@ -28,6 +28,11 @@ _ENTRIES = {
     "scenes": _Entry(
         "scenes", "Scenes", "simulator: one object before a background, as the captioned scenes are drawn"
     ),
+    "characteristics": _Entry(
+        "_characteristics",
+        "CharacteristicScenes",
+        "simulator: ten classes, each told by one of hue, outline, texture, contrast, saturation",
+    ),
     "avatars": _Entry("_bundled", "Avatars", "simulator: cartoon faces with seven factors (package python-avatars)"),
     "digits": _Entry("_bundled", "digits", "1,797 handwritten digits, 8 x 8 (scikit-learn)"),
     "iris": _Entry("_bundled", "iris", "150 irises, 4 measurements, species (scikit-learn)"),

@@ -52,7 +52,10 @@ if TYPE_CHECKING:
     from unsnarl.information._mutual_information import ShuffledBaseline as ShuffledBaseline
     from unsnarl.information._mutual_information import mutual_information as mutual_information
     from unsnarl.information._mutual_information import shuffled_baseline as shuffled_baseline
+    from unsnarl.information._overlap import overlap_index as overlap_index
     from unsnarl.information._pairwise import pairwise_mutual_information as pairwise_mutual_information
+    from unsnarl.information._predictive_uncertainty import PredictiveUncertainty as PredictiveUncertainty
+    from unsnarl.information._predictive_uncertainty import predictive_uncertainty as predictive_uncertainty
     from unsnarl.information._reliability import EstimatorWarning as EstimatorWarning
     from unsnarl.information._size_matched import MatchedInformation as MatchedInformation
     from unsnarl.information._size_matched import size_matched_information as size_matched_information
@@ -71,6 +74,7 @@ __getattr__, __dir__, __all__ = attach(
         "EntropyEstimate": "._weighted_entropy",
         "EstimatorWarning": "._reliability",
         "MatchedInformation": "._size_matched",
+        "PredictiveUncertainty": "._predictive_uncertainty",
         "ShuffledBaseline": "._mutual_information",
         "SpectralInformation": "._diffusion_mi",
         "adjacency_spectral_entropy": "._diffusion_spectral",
@@ -107,9 +111,11 @@ __getattr__, __dir__, __all__ = attach(
         "knn_entropy": "._knn_entropy",
         "mutual_information": "._mutual_information",
         "neighbor_adjacency": "._distances",
+        "overlap_index": "._overlap",
         "pairwise_hsic": "._kernel",
         "pairwise_mutual_information": "._pairwise",
         "participation_ratio": "._spectrum",
+        "predictive_uncertainty": "._predictive_uncertainty",
         "reference_categories": "._diffusion_mi",
         "renyi_divergence": "._divergences",
         "shuffled_baseline": "._mutual_information",

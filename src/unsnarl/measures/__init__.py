@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from unsnarl.measures._modularity import modularity_explicitness as modularity_explicitness
     from unsnarl.measures._passive_tracker import PassiveTracker as PassiveTracker
     from unsnarl.measures._passive_tracker import gaussian_posterior as gaussian_posterior
+    from unsnarl.measures._probe import linear_probe as linear_probe
     from unsnarl.measures._sap import sap as sap
     from unsnarl.measures._scores import Score as Score
     from unsnarl.measures._scores import Scores as Scores
     from unsnarl.measures._scores import half_sample_intervals as half_sample_intervals
+    from unsnarl.measures._sentiment import sentiment_scores as sentiment_scores
     from unsnarl.measures._shared_value import simulator_sampler as simulator_sampler
     from unsnarl.measures._torchmetrics import LatentFactorMetric as LatentFactorMetric
     from unsnarl.measures._whole_code import diffusion_spectral as diffusion_spectral
@@ -93,6 +95,7 @@ __getattr__, __dir__, __all__ = attach(
         "infomec": "._infomec",
         "information_surplus": ".language",
         "irs": "._irs",
+        "linear_probe": "._probe",
         "load_language_model": ".language",
         "lossy_information": "._whole_code",
         "measure": "._measure",
@@ -110,6 +113,7 @@ __getattr__, __dir__, __all__ = attach(
         "representation_report": "._mean_and_sampled",
         "sample_codes": "._mean_and_sampled",
         "sap": "._sap",
+        "sentiment_scores": "._sentiment",
         "simulator_sampler": "._shared_value",
         "spectral_alignment": ".language",
         "tc_gap": "._mean_and_sampled",
