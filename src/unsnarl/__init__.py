@@ -43,7 +43,10 @@ _MEASURES = (
     "sap",
 )
 _INFORMATION = ("diffusion_spectral_entropy", "diffusion_spectral_mi", "knn_entropy")
-_OBJECTIVES = ("hazard_nll",)
+_OBJECTIVES = ("CLUB", "hazard_nll")
+_NN = ("GaussianPrototypes", "ProductOfExperts")
+_MULTIMODAL = ("DLF", "ITHP", "ITHPRegressor", "LateFusionSurvival", "PIBD")
+_PROTOTYPES = ("ProbPSENN", "ProtoPNet", "PrototypeExplainer", "explain_prototypes")
 _KNOWN = ("gaussian_pair", "image_pair")
 _LATENTS = (
     "AE",
@@ -90,6 +93,9 @@ __getattr__, __dir__, __all__ = attach(
     | dict.fromkeys(_INFORMATION, ".information")
     | dict.fromkeys(_KNOWN, ".data.known")
     | dict.fromkeys(_OBJECTIVES, ".objectives")
+    | dict.fromkeys(_NN, ".nn")
+    | dict.fromkeys(_MULTIMODAL, ".systems.multimodal")
+    | dict.fromkeys(_PROTOTYPES, ".systems.prototypes")
     | dict.fromkeys(_LATENTS, ".systems.latents")
     | dict.fromkeys(_ERRORS, ".errors"),
     rooms=_ROOMS,

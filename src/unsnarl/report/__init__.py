@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from unsnarl.report._inspect import write_inspect_page as write_inspect_page
     from unsnarl.report._intervals import interval_plot as interval_plot
     from unsnarl.report._pairs import paired_plot as paired_plot
+    from unsnarl.report._prototype_page import write_explanation_page as write_explanation_page
     from unsnarl.report._report import write_report as write_report
     from unsnarl.report._survival import write_survival_report as write_survival_report
 
@@ -45,6 +46,7 @@ __getattr__, __dir__, __all__ = attach(
         "traversal_grid": "._grids",
         "write_claim_page": "._claims",
         "write_epiplexity_page": "._epiplexity",
+        "write_explanation_page": "._prototype_page",
         "write_inspect_page": "._inspect",
         "write_report": "._report",
         "write_survival_report": "._survival",
