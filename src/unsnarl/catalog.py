@@ -169,6 +169,66 @@ _OURS = (
         summary="How random a language model's head is, how much its states know beyond the next token, and which directions "
         "of them the prediction feels.",
     ),
+    Card(
+        slug="pibd",
+        title="Prototypical Information Bottlenecking and Disentangling (PIBD)",
+        arxiv="2401.01646",
+        year=2024,
+        family="multimodal",
+        extra="survival",
+        entry_point="unsnarl.systems.multimodal:PIBD",
+        claim="unsnarl.claims.pibd",
+        summary="Survival curves from bags of slide patches and gene pathways, with the patches and prototypes they rest on, "
+        "and what is specific to each and common to both kept apart.",
+    ),
+    Card(
+        slug="ithp",
+        title="Information-Theoretic Hierarchical Perception (ITHP)",
+        arxiv="2404.09403",
+        year=2024,
+        family="multimodal",
+        extra="language",
+        entry_point="unsnarl.systems.multimodal:ITHPRegressor",
+        claim="unsnarl.claims.ithp",
+        summary="Two chained bottlenecks keep of one modality what tells of the others, which are needed in training only, and "
+        "shift its features by that.",
+    ),
+    Card(
+        slug="dlf",
+        title="Disentangled-Language-Focused fusion (DLF)",
+        arxiv="2412.12225",
+        year=2025,
+        family="multimodal",
+        extra="language",
+        entry_point="unsnarl.systems.multimodal:DLF",
+        claim="unsnarl.claims.dlf",
+        summary="Text, voice and face split into a shared part and a specific one each; the language asks the other two for what "
+        "they add.",
+    ),
+    Card(
+        slug="prob-psenn",
+        title="Probabilistic Self-Explainable Neural Network (Prob-PSENN)",
+        arxiv="2403.13740",
+        year=2024,
+        family="prototypes",
+        extra="",
+        entry_point="unsnarl.systems.prototypes:ProbPSENN",
+        claim="unsnarl.claims.prob_psenn",
+        summary="A classifier whose classes are distributions of decodable prototypes: it shows them, and says when none of them "
+        "explains an input.",
+    ),
+    Card(
+        slug="explaining-prototypes",
+        title="Explaining Prototypes",
+        arxiv="2011.02863",
+        year=2021,
+        family="prototypes",
+        extra="images",
+        entry_point="unsnarl.systems.prototypes:PrototypeExplainer",
+        claim="unsnarl.claims.explaining_prototypes",
+        summary="Why a patch and a prototype count as alike: how much hue, shape, texture, contrast, saturation and brightness "
+        "matter to it.",
+    ),
 )
 
 
