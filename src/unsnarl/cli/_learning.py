@@ -85,7 +85,7 @@ def _report_survival(
     if steps is not None:
         raise OptionError(f"{learner.__name__} trains for epochs, not steps; set them with --set epochs=30")
     model = _made(learner, params, seed)
-    patients = load_survival(data, **options)
+    patients = load_survival(data, **{name: tuple(v) if isinstance(v, list) else v for name, v in options.items()})
     folder.mkdir(parents=True, exist_ok=True)
     bars: list[Progress] = []
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from unsnarl.data._bundled import read_idx as read_idx
     from unsnarl.data._bundled import read_mnist as read_mnist
     from unsnarl.data._bundled import wine as wine
+    from unsnarl.data._characteristics import CharacteristicScenes as CharacteristicScenes
     from unsnarl.data._dataset import FactorDataset as FactorDataset
     from unsnarl.data._factors import FactorTable as FactorTable
     from unsnarl.data._factors import infer_kind as infer_kind
@@ -54,7 +55,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     dict.fromkeys((*_BUNDLED, *_IDX), "._bundled")
     | {"FactorDataset": "._dataset", "FactorTable": "._factors", "Simulator": "._simulator", "infer_kind": "._factors"}
-    | {"read_array": "._array_files"}
+    | {"CharacteristicScenes": "._characteristics", "read_array": "._array_files"}
     | dict.fromkeys(_FILES, "._files")
     | dict.fromkeys(("Glyphs", "matplotlib_fonts", "render_glyphs"), "._glyphs")
     | dict.fromkeys(("data_sets", "load"), "._load")

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from unsnarl.systems.multimodal._symmetric_fusion import SymmetricMulT as SymmetricMulT
     from unsnarl.systems.multimodal.dlf import DLF as DLF
     from unsnarl.systems.multimodal.ithp import ITHP as ITHP
+    from unsnarl.systems.multimodal.ithp import ITHPOutput as ITHPOutput
     from unsnarl.systems.multimodal.ithp import ITHPRegressor as ITHPRegressor
+    from unsnarl.systems.multimodal.ithp import PerceptionExplanation as PerceptionExplanation
     from unsnarl.systems.multimodal.pibd import PIBD as PIBD
 
 __getattr__, __dir__, __all__ = attach(
@@ -21,9 +23,11 @@ __getattr__, __dir__, __all__ = attach(
         "ConcatFusionRegressor": "._concat_fusion",
         "DLF": ".dlf",
         "ITHP": ".ithp",
+        "ITHPOutput": ".ithp",
         "ITHPRegressor": ".ithp",
         "LateFusionSurvival": "._late_fusion",
         "PIBD": ".pibd",
+        "PerceptionExplanation": ".ithp",
         "PrimeOnlyRegressor": "._concat_fusion",
         "SequenceConcat": "._symmetric_fusion",
         "SymmetricMulT": "._symmetric_fusion",
