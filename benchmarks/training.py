@@ -41,7 +41,7 @@ class Case:
         """The autoencoder, untrained."""
         shape = tuple(self.data.shape[1:])
         likelihood = "bernoulli" if len(shape) == 3 else "gaussian"
-        return AE(8, network=self.network)._build(shape, likelihood, len(self.data))
+        return AE(8, network=self.network)._build({"shape": shape, "likelihood": likelihood, "n": len(self.data)})
 
 
 def cases() -> list[Case]:
