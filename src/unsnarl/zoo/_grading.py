@@ -19,8 +19,8 @@ from unsnarl.arrays import check_same_length
 from unsnarl.data.scenes import THINGS
 from unsnarl.data.scenes._words import KINDS
 from unsnarl.errors import DataError, OptionError, UnknownNameError
-from unsnarl.zoo._identity import MARGIN, IdentityNetwork, crop_objects
-from unsnarl.zoo._oracle import OF_OBJECT, OF_SCENE, Oracle, SceneReading, SeenObject
+from unsnarl.zoo._identity import MARGIN, crop_objects
+from unsnarl.zoo._oracle import OF_OBJECT, OF_SCENE, SceneReading, SeenObject
 
 NEAR = 0.25  # share of the width within which an object that changed its kind is still taken for the same
 _IDENTITY_FACTORS = ("kind", "color", "texture")
@@ -54,14 +54,14 @@ class EditScores:
 
 
 def score_edit(
-    before: Float[Tensor, "n 3 side side"],
-    after: Float[Tensor, "n 3 side side"],
+    before: Float[Tensor, "n 3 side side"] | Any,
+    after: Float[Tensor, "n 3 side side"] | Any,
     asked: Mapping[str, str] | Sequence[Mapping[str, str]],
     *,
     of: str | Sequence[str] | None = None,
-    mask: Bool[Any, "n side side"] | None = None,
-    oracle: Oracle | None = None,
-    identity: IdentityNetwork | None = None,
+    mask: Bool[np.ndarray, "n side side"] | Any | None = None,
+    oracle: Any = None,
+    identity: Any = None,
 ) -> EditScores:
     """Grade edits of scenes by the oracle.
 
@@ -152,7 +152,7 @@ def _counterpart(meant: SeenObject, after: SceneReading, wish: dict[str, str]) -
     return min(choice, key=lambda one: math.hypot(one.x - meant.x, one.y - meant.y), default=None)
 
 
-def _identities(before: Tensor, after: Tensor, rows: Sequence[_Row], identity: IdentityNetwork) -> np.ndarray:
+def _identities(before: Tensor, after: Tensor, rows: Sequence[_Row], identity: Any) -> np.ndarray:
     out = np.full(len(rows), math.nan)
     able = [i for i, row in enumerate(rows) if row.pair and row.stays and row.pair[0].kind in THINGS]
     if able:
@@ -165,7 +165,7 @@ def _identities(before: Tensor, after: Tensor, rows: Sequence[_Row], identity: I
 
 
 def identity_vectors(
-    images: Float[Tensor, "n 3 side side"], objects: Sequence[SeenObject], identity: IdentityNetwork
+    images: Float[Tensor, "n 3 side side"], objects: Sequence[SeenObject], identity: Any
 ) -> Float[Tensor, "n width"]:
     """The identity vector of one object in each image, where the oracle sees it."""
     centres = torch.tensor([[one.x, one.y] for one in objects])

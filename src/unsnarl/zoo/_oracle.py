@@ -7,6 +7,7 @@ the whole image. It is trained on renders, half of them degraded as generated im
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,7 @@ OF_SCENE: dict[str, tuple[str, ...]] = {
 }
 BOX = 3  # log diameter, and the centre's place in its cell
 SEEN = 0.35  # a peak this high is an object
-APART = 2.5  # cells between peaks of one object
+APART, APART_KINDS = 2.5, 1.5  # cells between the centres of two objects of one kind, and of two
 
 
 @dataclass(frozen=True)
@@ -136,13 +137,13 @@ class Oracle:
     """Reads images.
 
     Args:
-        network: trained.
+        network: an `OracleNetwork` that is trained, or a module that answers like one.
 
     Examples:
         `Oracle.read(images)[0].objects[0].color`
     """
 
-    def __init__(self, network: OracleNetwork):
+    def __init__(self, network: Any):
         self.network = network.eval()
 
     def read(self, images: Float[Tensor, "n 3 side side"], rows: int = 128) -> list[SceneReading]:
@@ -172,7 +173,6 @@ class Oracle:
 def _reading(heat: Tensor, kinds: Tensor, local: Tensor, whole: Tensor) -> SceneReading:
     told = _split(whole, OF_SCENE)
     objects: list[SeenObject] = []
-    places: list[tuple[float, float]] = []
     for flat in heat.flatten().argsort(descending=True)[:20].tolist():
         row, column = divmod(flat, MAP)
         if heat[row, column] < SEEN or len(objects) == 3:
@@ -180,16 +180,16 @@ def _reading(heat: Tensor, kinds: Tensor, local: Tensor, whole: Tensor) -> Scene
         at = local[:, row, column]
         log_diameter, dx, dy = at[-BOX:].tolist()
         x, y = (column + dx) / MAP, (row + dy) / MAP
-        if any((x - px) ** 2 + (y - py) ** 2 < (APART / MAP) ** 2 for px, py in places):
+        kind = words.KINDS[int(kinds[row, column])]
+        if any(math.hypot(x - o.x, y - o.y) < (APART if o.kind == kind else APART_KINDS) / MAP for o in objects):
             continue
-        places.append((x, y))
         objects.append(
             SeenObject(
-                kind=words.KINDS[int(kinds[row, column])],
+                kind=kind,
                 **_split(at[:-BOX], OF_OBJECT),
                 x=x,
                 y=y,
-                diameter=float(torch.tensor(log_diameter).exp()),
+                diameter=math.exp(min(log_diameter, 1.0)),
                 confidence=float(heat[row, column]),
             )
         )

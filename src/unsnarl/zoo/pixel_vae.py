@@ -5,6 +5,7 @@ Its name is public because diffusers writes it into `model_index.json` and impor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -48,7 +49,7 @@ class PixelUnshuffleVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self,
         in_channels: int = 3,
         factor: int = 2,
-        block_out_channels: tuple[int, ...] = (1, 1),
+        block_out_channels: Sequence[int] = (1, 1),
         scaling_factor: float = 1.0,
         shift_factor: float = 0.0,
         latent_channels: int = 12,
