@@ -341,3 +341,29 @@ class TestBadInput:
             scores = PrototypeExplainer(Cells(), [Hue(), Contrast()]).local(grey)
         assert np.abs(scores[:, :, 0]).max() < 1e-4
         assert np.abs(scores[:, :, 1]).max() > 0.01
+
+
+def test_the_page_of_an_explanation_shows_the_reasons_beside_the_prototypes(tmp_path):
+    from unsnarl.report import write_explanation_page
+    from unsnarl.systems.prototypes.protopnet import ProtoPNet
+
+    scenes = CharacteristicScenes(48, image_size=24, classes=(0, 1), seed=0)
+    options = {"epochs": 2, "warm_epochs": 1, "push_start": 1, "last_epochs": 1, "batch_size": 16}
+    model = ProtoPNet(per_class=2, dim=8, **options).fit(scenes, scenes.labels)
+    images = scenes.observations[:3]
+    found = model.explain(images[1], top=2)[0]
+    why = explain_prototypes(model, images, data=images, operators=OPERATORS)
+    page = why.page(found, 1)
+    shown = page["prototypes"][0]
+    first = found.evidence[0]
+    assert shown["importance"] == dict(zip(why.characteristics, why.local[1, first.prototype].tolist(), strict=True))
+    assert shown["scores"]["contribution"] == first.contribution
+    assert page["words"][-1] == why.sentences[1]
+    html = write_explanation_page(images[1], page, tmp_path / "why.html").read_text()
+    assert f"prototype {first.prototype}" in html.lower()
+    assert "saturation" in html
+    with pytest.raises(OptionError, match="image=3"):
+        why.page(found, 3)
+    bare = ProtoPNet(per_class=2, dim=8, keep_images=False, **options).fit(scenes, scenes.labels)
+    with pytest.raises(DataError, match="keep_images=True"):
+        bare.explain(images[0], top=1)[0].to_page()

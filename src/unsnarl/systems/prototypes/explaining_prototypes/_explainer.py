@@ -288,6 +288,31 @@ class PrototypeReasons:
         names = table.columns.to_numpy()[order]
         return pd.DataFrame(names, index=table.index, columns=range(1, names.shape[1] + 1))
 
+    def page(self, explanation: Any, image: int = 0) -> dict[str, Any]:
+        """A model's explanation of one image with the reasons added, for `unsnarl.report.write_explanation_page`.
+
+        Args:
+            explanation: of that image, such as `ProtoPNet.explain` gives.
+            image: its number among those explained here.
+
+        Raises:
+            OptionError: there is no such image.
+        """
+        check_range(image, "image", low=0, high=len(self.local) - 1, integer=True)
+        page = dict(explanation.to_page())
+        page["words"] = [*page["words"], self.sentences[image]]
+        shown = zip(page["prototypes"], explanation.evidence, strict=True)
+        page["prototypes"] = [
+            {
+                **prototype,
+                "importance": dict(
+                    zip(self.characteristics, self.local[image, evidence.prototype].tolist(), strict=True)
+                ),
+            }
+            for prototype, evidence in shown
+        ]
+        return page
+
 
 def explain_prototypes(
     model: Any,

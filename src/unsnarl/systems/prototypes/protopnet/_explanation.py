@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from unsnarl.arrays import check_range
+from unsnarl.errors import DataError
 
 Box = tuple[int, int, int, int]  # top, bottom, left, right; ends excluded
 
@@ -66,6 +67,42 @@ class Explanation:
     def shown_share(self) -> float:
         """How much of the positive contributions shown here is of the logit; above 1 where others vote against."""
         return sum(e.contribution for e in self.evidence) / self.logit if self.logit else float("nan")
+
+    def to_page(self) -> dict[str, Any]:
+        """What `unsnarl.report.write_explanation_page` shows of it.
+
+        Raises:
+            DataError: the patches of the prototypes were not kept.
+        """
+        missing = [e.prototype for e in self.evidence if e.prototype_patch is None]
+        if missing:
+            raise DataError(
+                f"the patch of prototype {missing[0]} was not kept, so it cannot be shown; fit with keep_images=True"
+            )
+        words = [f"{self.prediction}, with probability {self.probability:.2f}"]
+        words += [
+            f"This part looks like that part of training image {e.source}, of class {e.prototype_class}: "
+            f"similarity {e.similarity:.2f}, which adds {e.contribution:+.2f}."
+            for e in self.evidence
+        ]
+        return {
+            "prediction": self.prediction,
+            "words": words,
+            "votes": {f"prototype {e.prototype}": e.contribution for e in self.evidence},
+            "votes_name": f"What each prototype adds to the score of {self.prediction}",
+            "prototypes": [
+                {
+                    "name": f"prototype {e.prototype}",
+                    "image": np.asarray(e.prototype_patch),
+                    "class": str(e.prototype_class),
+                    "scores": {"similarity": e.similarity, "weight": e.weight, "contribution": e.contribution},
+                    "heat_map": e.heat_map,
+                    "box": e.box,
+                    "note": f"a part of training image {e.source}",
+                }
+                for e in self.evidence
+            ],
+        }
 
     def __str__(self) -> str:
         lines = [f"{self.prediction} (probability {self.probability:.2f}, score {self.logit:.2f})"]
