@@ -1,20 +1,20 @@
 """The oracle's targets and readings, the identity encoder, and the grading of edits."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from unsnarl.data.scenes import Scene, SceneObject, SceneStream, render_scenes, to_signed
-from unsnarl.data.scenes import _words as words
 from unsnarl.errors import DataError, FileError, OptionError, UnknownNameError
 from unsnarl.training import train
-from unsnarl.zoo import load
-from unsnarl.zoo._grading import score_edit
+from unsnarl.zoo import Oracle, load, recipe, score_edit, train_model
 from unsnarl.zoo._identity import IdentityBatches, IdentityTask, crop_objects, supervised_contrast
-from unsnarl.zoo._oracle import BOX, MAP, OF_OBJECT, OF_SCENE, Oracle, OracleNetwork, oracle_loss
-from unsnarl.zoo._oracle_recipe import OracleBatches, OracleTask, read_network, scene_tensors, write_network
+from unsnarl.zoo._networks import read_network, write_network
+from unsnarl.zoo._oracle import BOX, MAP, OF_OBJECT, OF_SCENE, OracleNetwork, OracleTargets, oracle_loss
+from unsnarl.zoo._oracle_recipe import OracleBatches, OracleTask, scene_tensors
 
 
 class Seeing(torch.nn.Module):
@@ -76,8 +76,6 @@ def test_the_oracle_learns_and_is_written(tmp_path):
     for ours, theirs in zip(task.network(images), again(images), strict=True):
         assert torch.allclose(ours, theirs, atol=0.05)
     target = batches(0)[1:]
-    from unsnarl.zoo._oracle import OracleTargets
-
     losses = oracle_loss(task.network(images), OracleTargets(*target))
     assert {"centres", "box", *OF_OBJECT, *OF_SCENE} == set(losses)
 
@@ -189,12 +187,30 @@ def test_bad_edits_get_one_sentence(options, error, message):
         score_edit(**given)
 
 
-def test_models_that_are_not_there_say_so(tmp_path):
+def test_models_that_are_not_there_say_so(tmp_path, monkeypatch):
     pytest.importorskip("diffusers")
+    from unsnarl.zoo import _recipe
+
     with pytest.raises(UnknownNameError, match="sd-tiny-32"):
         load("zoo/sd-tiny-23")
     with pytest.raises(OptionError, match="name"):
         load(tmp_path)
-    if not (words and __import__("unsnarl.zoo._recipe", fromlist=["x"]).shelf_folder("oracle").is_dir()):
-        with pytest.raises(FileError, match="unsnarl zoo train oracle"):
-            load("oracle", trained=tmp_path)
+    monkeypatch.setattr(_recipe, "SHELF", tmp_path / "shelf")
+    with pytest.raises(FileError, match=r"unsnarl\.zoo\.train_model\('oracle'\)"):
+        load("oracle", trained=tmp_path)
+    torch.manual_seed(0)
+    write_network(OracleNetwork(), tmp_path / "oracle" / "model", {})
+    assert isinstance(load("zoo/oracle", trained=tmp_path), Oracle)
+    with pytest.raises(FileError, match="zoo/sd-tiny-32 stands on zoo/clip-tiny"):
+        train_model("sd-tiny-32", tmp_path / "sd-tiny-32")
+
+
+def test_a_recipe_trains_into_a_run_and_gives_the_same_model_again(tmp_path):
+    pytest.importorskip("diffusers")
+    small = replace(recipe("identity"), steps=3)
+    first = small.train({}, tmp_path / "first", progress=False)
+    assert (tmp_path / "first" / "checkpoint" / "state.safetensors").is_file()
+    second = small.train({}, tmp_path / "second", progress=False)
+    crops = torch.rand(2, 3, 24, 24)
+    assert torch.equal(small.load(first)(crops), small.load(second)(crops))
+    assert not torch.equal(small.load(first)(crops), IdentityTask(steps=3).network(crops))

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from unsnarl.lazy import attach
 
 if TYPE_CHECKING:
+    from unsnarl.zoo._grading import EditScores as EditScores
+    from unsnarl.zoo._grading import score_edit as score_edit
     from unsnarl.zoo._oracle import Oracle as Oracle
     from unsnarl.zoo._oracle import SceneReading as SceneReading
     from unsnarl.zoo._oracle import SeenObject as SeenObject
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     dict.fromkeys(("Oracle", "SceneReading", "SeenObject"), "._oracle")
+    | dict.fromkeys(("EditScores", "score_edit"), "._grading")
     | {"Recipe": "._recipe", "scene_tokenizer": "._tokenizer"}
     | dict.fromkeys(("load", "recipe", "recipes", "train_model"), "._shelf"),
 )

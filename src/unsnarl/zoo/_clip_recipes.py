@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from unsnarl.training import Task
 from unsnarl.zoo._contrastive import ContrastiveTask, as_saved, clip_config
 from unsnarl.zoo._extra import transformers
@@ -46,8 +48,6 @@ def _export(task: Any, models: Mapping[str, Any], folder: Path) -> None:
 
 
 def _load(folder: Path) -> Any:
-    import torch
-
     return transformers().CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
 
 

@@ -10,6 +10,7 @@ which the encoders learn which words occur and not what belongs to what (Yuksekg
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -141,6 +142,4 @@ class ContrastiveTask(Task):
 
 def as_saved(model: nn.Module) -> Any:
     """A copy in half precision for the disk."""
-    import copy
-
     return copy.deepcopy(model).half().eval()

@@ -22,7 +22,7 @@ from torch.nn import functional
 from unsnarl.data.scenes import THINGS, photo, random_instance, render_scenes, to_signed
 from unsnarl.training import EMA, Task
 from unsnarl.zoo._degrade import degrade
-from unsnarl.zoo._oracle import _Block
+from unsnarl.zoo._networks import ResidualBlock
 from unsnarl.zoo._schedule import adamw, cosine_rate, set_rate
 
 SIDE = 24  # pixels of a crop
@@ -39,9 +39,9 @@ class IdentityNetwork(nn.Module):
             nn.Conv2d(3, 48, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(48, 64, 4, stride=2, padding=1),
-            _Block(64),
+            ResidualBlock(64),
             nn.Conv2d(64, 96, 4, stride=2, padding=1),
-            _Block(96),
+            ResidualBlock(96),
             nn.GroupNorm(8, 96),
             nn.SiLU(),
         )

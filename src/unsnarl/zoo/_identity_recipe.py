@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unsnarl.zoo._identity import IdentityBatches, IdentityNetwork, IdentityTask
-from unsnarl.zoo._oracle_recipe import read_network, write_network
+from unsnarl.zoo._networks import read_network, write_network
 from unsnarl.zoo._recipe import Recipe
 
 INSTANCES, VIEWS, STEPS = 24, 4, 2_000

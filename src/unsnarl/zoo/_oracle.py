@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from unsnarl.data.scenes import Scene, relation_of
 from unsnarl.data.scenes import _words as words
+from unsnarl.zoo._networks import ResidualBlock
 
 MAP = 16  # cells a side of the centre maps
 FRAMES = ("none", "black", "white")
@@ -73,22 +74,6 @@ class SceneReading:
         return None if a is None or b is None else relation_of(b.x - a.x, b.y - a.y)
 
 
-class _Block(nn.Module):
-    def __init__(self, width: int):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.GroupNorm(8, width),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.GroupNorm(8, width),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
-
-
 class OracleNetwork(nn.Module):
     """Signed images (n, 3, 32, 32) to centre maps, factors at every cell, and factors of the whole image.
 
@@ -101,11 +86,13 @@ class OracleNetwork(nn.Module):
         self.fine = nn.Sequential(
             nn.Conv2d(3, 24, 3, padding=1), nn.SiLU(), nn.Conv2d(24, fine, 4, stride=2, padding=1)
         )
-        self.middle = _Block(fine)
-        self.coarse = nn.Sequential(nn.Conv2d(fine, coarse, 4, stride=2, padding=1), _Block(coarse), _Block(coarse))
+        self.middle = ResidualBlock(fine)
+        self.coarse = nn.Sequential(
+            nn.Conv2d(fine, coarse, 4, stride=2, padding=1), ResidualBlock(coarse), ResidualBlock(coarse)
+        )
         self.back = nn.ConvTranspose2d(coarse, fine, 4, stride=2, padding=1)
         self.joined = nn.Sequential(
-            _Block(fine), nn.GroupNorm(8, fine), nn.SiLU(), nn.Conv2d(fine, joined, 3, padding=1), nn.SiLU()
+            ResidualBlock(fine), nn.GroupNorm(8, fine), nn.SiLU(), nn.Conv2d(fine, joined, 3, padding=1), nn.SiLU()
         )
         self.centres = nn.Conv2d(joined, len(words.KINDS), 1)
         assert self.centres.bias is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unsnarl.data.scenes import SceneStream, to_signed
-from unsnarl.training import EMA, Task, load_weights, read_tensors
+from unsnarl.data.scenes import SceneStream, render_scenes, to_signed
+from unsnarl.training import EMA, Task
 from unsnarl.zoo._degrade import degrade
+from unsnarl.zoo._networks import read_network, write_network
 from unsnarl.zoo._oracle import Oracle, OracleNetwork, OracleTargets, oracle_loss, oracle_targets
 from unsnarl.zoo._recipe import Recipe
 from unsnarl.zoo._schedule import adamw, cosine_rate, set_rate
@@ -62,8 +62,6 @@ class OracleBatches:
 
 def scene_tensors(scenes: Any) -> tuple[Tensor, ...]:
     """Signed images and the oracle's targets of scenes."""
-    from unsnarl.data.scenes import render_scenes
-
     drawn = render_scenes(scenes)
     whole = drawn.whole.astype(np.float64).sum((2, 3))
     shown = drawn.visible.astype(np.float64).sum((2, 3)) / np.maximum(whole, 1)
@@ -76,26 +74,6 @@ def _export(task: Any, models: Mapping[str, Any], folder: Path) -> None:
 
 def _load(folder: Path) -> Oracle:
     return Oracle(read_network(OracleNetwork(), folder))
-
-
-def write_network(network: torch.nn.Module, folder: Path, config: dict[str, Any]) -> None:
-    """A network of ours as model.safetensors in half precision, and config.json."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-
-
-def read_network(network: Any, folder: Path) -> Any:
-    """Weights of `write_network` put into a network, in single precision.
-
-    Raises:
-        CheckpointError: a missing or damaged file.
-    """
-    tensors, _ = read_tensors(folder / "model.safetensors")
-    load_weights(network, {name: t.float() for name, t in tensors.items()}, folder / "model.safetensors")
-    return network.eval()
 
 
 ORACLE = Recipe(

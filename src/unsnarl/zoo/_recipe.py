@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from unsnarl.errors import CheckpointError, FileError
-from unsnarl.training import Run, Task, train
+from unsnarl.errors import FileError
+from unsnarl.training import Run, Task, stream_seed, train
 
 Batches = Callable[[int], tuple[Tensor, ...]]
 SHELF = Path(__file__).parent / "weights"  # what is shipped with the package
@@ -72,10 +72,6 @@ class Recipe:
         Returns:
             The folder of the model.
         """
-        import torch
-
-        from unsnarl.training import stream_seed
-
         total = self.steps if steps is None else steps
         config = {"zoo": self.name, "seed": self.seed, "batch_size": self.batch_size, "planned_steps": total}
         run = Run(folder, config | dict(self.settings), resume=resume)
@@ -99,11 +95,6 @@ class Recipe:
         return where
 
 
-def shelf_folder(name: str) -> Path:
-    """Where the shipped weights of a model are."""
-    return SHELF / name
-
-
 def find_folder(name: str, trained: str | os.PathLike[str] | None = None) -> Path:
     """The folder of a finished model: a run's of one's own training if it is there, else the shipped one.
 
@@ -115,19 +106,7 @@ def find_folder(name: str, trained: str | os.PathLike[str] | None = None) -> Pat
         FileError: there is neither.
     """
     places = [Path(trained) / name / MODEL] if trained is not None else []
-    for place in [*places, shelf_folder(name)]:
+    for place in [*places, SHELF / name]:
         if place.is_dir() and any(place.iterdir()):
             return place
-    raise FileError(f"the weights of zoo/{name} are not there; train them: unsnarl zoo train {name}")
-
-
-def read_json(path: Path) -> Any:
-    """The JSON of a file.
-
-    Raises:
-        CheckpointError: missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise CheckpointError(f"{path} is missing or damaged") from None
+    raise FileError(f"the weights of zoo/{name} are not there; train them: unsnarl.zoo.train_model({name!r})")

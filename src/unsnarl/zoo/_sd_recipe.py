@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from unsnarl.training import Task
 from unsnarl.zoo._denoising import NoiseTask
 from unsnarl.zoo._extra import diffusers, transformers
@@ -74,14 +76,10 @@ def pipeline(unet: Any, clip: Any) -> Any:
 
 
 def _export(task: Any, models: Mapping[str, Any], folder: Path) -> None:
-    import torch
-
     pipeline(copy.deepcopy(task.average.module), models["clip-tiny"]).to(torch.float16).save_pretrained(folder)
 
 
 def _load(folder: Path) -> Any:
-    import torch
-
     loaded = diffusers().StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
     loaded.set_progress_bar_config(disable=True)
     return loaded

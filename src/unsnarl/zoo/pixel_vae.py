@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
@@ -55,7 +56,7 @@ class PixelUnshuffleVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
         latent_channels: int = 12,
     ):
         super().__init__()
-        self.place = nn.Buffer(_empty(), persistent=True)  # says on which device and in which precision the module is
+        self.place = nn.Buffer(torch.zeros(1))  # says on which device and in which precision the module is
 
     def encode(self, x: Float[Tensor, "n channel height width"], return_dict: bool = True) -> Any:
         """An exact posterior under `.latent_dist`."""
@@ -70,9 +71,3 @@ class PixelUnshuffleVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def forward(self, sample: Tensor, return_dict: bool = True) -> Any:
         """There and back: the same images."""
         return self.decode(self.encode(sample).latent_dist.mode(), return_dict=return_dict)
-
-
-def _empty() -> Tensor:
-    import torch
-
-    return torch.zeros(1)
