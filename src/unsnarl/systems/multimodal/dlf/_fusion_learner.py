@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from unsnarl.arrays import check_range
 from unsnarl.errors import DataError, OptionError
+from unsnarl.nn._host_architecture import architecture_of
 from unsnarl.nn._text_host import TextHost, text_host
-from unsnarl.systems._learner import fingerprint
+from unsnarl.systems._hosted_learner import HostedLearner, saved_host
+from unsnarl.systems._learner import Callback, fingerprint
 from unsnarl.systems.multimodal.dlf._accumulation import AccumulatedBatches
 from unsnarl.systems.multimodal.dlf._modalities import (
     LETTERS,
@@ -28,16 +30,15 @@ from unsnarl.systems.multimodal.dlf._modalities import (
 )
 from unsnarl.systems.multimodal.dlf._network import MODALITIES, NAMES
 from unsnarl.systems.multimodal.dlf._plateau import PlateauWatch, Stopped
-from unsnarl.systems.multimodal.dlf._saving import EncodedLearner, named_architecture, saved_host
 from unsnarl.systems.multimodal.dlf._text import TextEncoder
 from unsnarl.training import stream_seed
 
-Callback = Callable[[int, Any], None]
 
-
-class FusionLearner(EncodedLearner):
+class FusionLearner(HostedLearner):
     """What DLF and its baselines have in common. A subclass stores its hyperparameters and makes its task."""
 
+    encoder_keyword = "text_encoder"
+    text_encoder: Any
     finetune: bool
     dims: Any
     kernel: int
@@ -261,7 +262,12 @@ class FusionLearner(EncodedLearner):
         for name, expected in self._expected_dims().items():
             if dims[LETTERS[name]] != expected:
                 raise DataError(f"{name} has {dims[LETTERS[name]]} features, but dims says {expected}")
-        return {"dims": dims, "lengths": lengths, "text": data.kind, "encoder": named_architecture(host)}
+        return {
+            "dims": dims,
+            "lengths": lengths,
+            "text": data.kind,
+            "encoder": architecture_of(host) if isinstance(host, TextHost) else None,
+        }
 
     def _expected_dims(self) -> dict[str, int]:
         if self.dims is None:
@@ -276,6 +282,9 @@ class FusionLearner(EncodedLearner):
         if len(self.dims) != 3:
             raise OptionError(f"dims={self.dims!r} must be three numbers (text, audio, vision) or a mapping")
         return dict(zip(LETTERS_IN_ORDER, map(int, self.dims), strict=True))
+
+    def _tokenizer_in_use(self) -> Any:
+        return self.task_.encoder.host.tokenizer
 
     def _encoder(self, facts: Mapping[str, Any]) -> TextEncoder | None:
         host = self.__dict__.pop("_host_at_hand", None)

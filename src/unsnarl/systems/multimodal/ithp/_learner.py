@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from unsnarl.arrays import as_vector, check_choice, check_range, check_same_length
 from unsnarl.errors import DataError, OptionError
-from unsnarl.nn._host_architecture import architecture_of, encoder_from
+from unsnarl.nn._host_architecture import architecture_of
 from unsnarl.nn._text_host import text_host
-from unsnarl.systems._learner import fingerprint
+from unsnarl.systems._hosted_learner import HostedLearner, saved_host
+from unsnarl.systems._learner import Callback, fingerprint
 from unsnarl.systems.multimodal.ithp._explanation import PerceptionExplanation, explain_in_parts
 from unsnarl.systems.multimodal.ithp._host_shift import POOLERS, DetectorScaler, HostShift, Perceived, ShiftedHostTask
 from unsnarl.systems.multimodal.ithp._inputs import (
@@ -30,10 +31,8 @@ from unsnarl.systems.multimodal.ithp._inputs import (
     read_sentences,
     read_tokens,
 )
-from unsnarl.systems.multimodal.ithp._saving import HostedLearner
 from unsnarl.training import TensorBatches, stream_seed
 
-Callback = Callable[[int, Any], None]
 TASKS = ("regression", "classification")
 
 
@@ -43,6 +42,8 @@ class ShiftedHostLearner(HostedLearner):
     Subclasses store their hyperparameters and say in `_make_fusion` what makes the state, and in `task_class` how.
     """
 
+    host: Any
+    tokenizer_: Any
     order: Sequence[str]
     task: str
     hidden: int
@@ -185,8 +186,9 @@ class ShiftedHostLearner(HostedLearner):
         fusion, state = self._make_fusion(facts["width"], dims)
         classes = facts["classes"]
         encoder = getattr(self, "_encoder", None)
-        if encoder is None and facts["encoder"] is not None:
-            encoder = encoder_from(facts["encoder"])
+        loaded = saved_host(facts)
+        if loaded is not None:
+            encoder, self.tokenizer_ = loaded.model, loaded.tokenizer
         if encoder is not None and not self.train_host:
             encoder.requires_grad_(False)
         return self.task_class(
@@ -211,6 +213,9 @@ class ShiftedHostLearner(HostedLearner):
             noise=self.noise,
             initializer_range=self.initializer_range,
         )
+
+    def _tokenizer_in_use(self) -> Any:
+        return self.tokenizer_
 
     def _pooler(self) -> str:
         return ("mean" if self.host is None else "first") if self.pooler == "auto" else self.pooler

@@ -1,46 +1,53 @@
-"""Saving and loading of learners whose text encoder learns too: its architecture and tokenizer go along with the weights."""
+"""Saving and loading of learners that hold a text encoder: its architecture and tokenizer go along with the weights."""
 
 from __future__ import annotations
 
 import os
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
 from unsnarl.errors import FileError
-from unsnarl.nn._host_architecture import architecture_of, encoder_from
+from unsnarl.nn._host_architecture import encoder_from
 from unsnarl.nn._text_host import TextHost
 from unsnarl.systems._learner import Learner
 
 _FOLDER: ContextVar[Path | None] = ContextVar("folder that is being loaded", default=None)
 
 
-class EncodedLearner(Learner):
-    """A learner whose `text_encoder` is a text encoder by name, folder or module, or None."""
+class HostedLearner(Learner):
+    """A learner one of whose hyperparameters is a text encoder by name, folder or module, or None.
 
-    text_encoder: Any
+    The entry "encoder" of its facts is the encoder's architecture (see `architecture_of`).
+    """
+
+    encoder_keyword: ClassVar[str] = "host"
     tokenizer: Any
+
+    def _tokenizer_in_use(self) -> Any:
+        """The tokenizer of the fitted learner's encoder."""
+        raise NotImplementedError
 
     def _config(self) -> dict[str, Any]:
         """The hyperparameters as JSON; of modules only the name, since the architecture is among the facts."""
-        given = {**super()._config(), "tokenizer": None}
-        if isinstance(self.text_encoder, nn.Module):
-            given["text_encoder"] = getattr(self.text_encoder, "name", None) or type(self.text_encoder).__name__
-        elif self.text_encoder is not None:
-            given["text_encoder"] = os.fspath(self.text_encoder)
-        return given
+        encoder = getattr(self, self.encoder_keyword)
+        if isinstance(encoder, nn.Module):
+            encoder = getattr(encoder, "name", None) or type(encoder).__name__
+        elif encoder is not None:
+            encoder = os.fspath(encoder)
+        return {**super()._config(), "tokenizer": None, self.encoder_keyword: encoder}
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        encoder = self.task_.encoder
-        if encoder is not None and self.facts_["encoder"] is None:
+        hosted = getattr(self, self.encoder_keyword) is not None
+        if hosted and self.facts_["encoder"] is None:
             raise FileError(
                 "a text encoder that is not a model of transformers cannot be saved: its architecture has no name"
             )
         super()._save_pretrained(save_directory)
-        if encoder is not None:
-            encoder.host.tokenizer.save_pretrained(str(save_directory / "tokenizer"))
+        if hosted:
+            self._tokenizer_in_use().save_pretrained(str(save_directory / "tokenizer"))
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> Any:
@@ -56,13 +63,8 @@ class EncodedLearner(Learner):
             _FOLDER.reset(token)
 
 
-def named_architecture(host: nn.Module | None) -> dict[str, Any] | None:
-    """What a host is made from, as JSON, where it is a model of transformers with a tokenizer."""
-    return architecture_of(host) if isinstance(host, TextHost) else None
-
-
 def saved_host(facts: dict[str, Any]) -> TextHost | None:
-    """The host of the model that is being loaded, with weights yet to come; None where it has none."""
+    """The host of the model that is being loaded, with weights yet to come; None where it has none, or none is loaded."""
     folder = _FOLDER.get()
     if facts["encoder"] is None or folder is None:
         return None
