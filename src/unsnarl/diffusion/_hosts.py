@@ -121,7 +121,7 @@ class Host:
             if self.kind == "unet":
                 return Condition(self.pipeline.encode_prompt(texts, self.device, 1, False)[0])
             context, _, pooled, _ = self.pipeline.encode_prompt(
-                texts,
+                [_with_further_vectors(text, self.pipeline.tokenizer) for text in texts],
                 prompt_2=None,
                 prompt_3=None,
                 device=self.device,
@@ -286,6 +286,19 @@ def _denoiser(pipeline: Any) -> tuple[str, Any]:
         f"{type(pipeline).__name__} is of a family that is not supported; supported are Stable Diffusion 1 and 2 (a UNet that "
         "reads one text encoder) and Stable Diffusion 3 (an SD3Transformer2DModel)"
     )
+
+
+def _with_further_vectors(text: str, tokenizer: Any) -> str:
+    """Learned words of several vectors written out, "<new>" as "<new> <new>_1", as pipelines with a UNet do by themselves."""
+    added = tokenizer.added_tokens_encoder
+    for word in added:
+        if f"{word}_1" in added and word in text:
+            number, written = 1, word
+            while f"{word}_{number}" in added:
+                written += f" {word}_{number}"
+                number += 1
+            text = text.replace(word, written)
+    return text
 
 
 def _embeddings(told: Condition, against: Condition | None) -> dict[str, Tensor]:
