@@ -38,13 +38,12 @@ def patients(n: int) -> Any:
     return simulate_bags(n, seed=0, patches=(16, 24), features=64)
 
 
-def sentences(n: int, voice: str = "audio", face: str = "vision") -> tuple[dict[str, np.ndarray], np.ndarray]:
+def sentences(n: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Twenty words: vectors, voice and face."""
     rng = np.random.default_rng(0)
-    sizes = {"text": 384, voice: 24, face: 35}
-    return {k: rng.normal(size=(n, 20, d)).astype(np.float32) for k, d in sizes.items()}, rng.normal(size=n).astype(
-        np.float32
-    )
+    sizes = {"text": 384, "audio": 24, "vision": 35}
+    values = {name: rng.normal(size=(n, 20, d)).astype(np.float32) for name, d in sizes.items()}
+    return values, np.clip(rng.normal(size=n), -3, 3).astype(np.float32)
 
 
 def pictures(n: int, side: int, channels: int) -> tuple[torch.Tensor, np.ndarray]:
