@@ -323,3 +323,25 @@ def test_bad_words_get_one_sentence(words, message, tmp_path, monkeypatch, capsy
     assert err.count("\n") == 1
     assert message in err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_zoo_is_trained_listed_shown_and_checked(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("diffusers")
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = command("zoo", "train", "zoo/oracle", "--steps", "1", "--to", "mine/oracle", capsys=capsys)
+    assert code == 0
+    assert (tmp_path / "mine/oracle/model/README.md").is_file()
+    code, out, _ = command("zoo", "list", "--trained", "mine", capsys=capsys)
+    assert code == 0
+    assert any(line.startswith("oracle") and "MiB" in line for line in out.splitlines())
+    code, out, _ = command("zoo", "check", "oracle", "--trained", "mine", "--share", "0.02", "--record", capsys=capsys)
+    assert code == 1
+    assert "factors read rightly on renders" in out
+    assert "NOT MET" in out
+    code, out, _ = command("zoo", "show", "oracle", "--trained", "mine", capsys=capsys)
+    assert code == 0
+    assert "| factors read rightly on renders |" in out
+    code, _, err = command("zoo", "show", "orcale", capsys=capsys)
+    assert code == 2
+    assert "oracle" in err
+    assert err.count("\n") == 1

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from unsnarl.cli import _claims, _data, _inside, _learning, _listing, _measuring
+from unsnarl.cli import _claims, _data, _inside, _learning, _listing, _measuring, _zoo
 from unsnarl.cli._learning import DEMO_DATA as DEMO_DATA
 from unsnarl.cli._learning import DEMO_MODEL as DEMO_MODEL
 from unsnarl.cli._listing import LEARNERS as LEARNERS
@@ -31,12 +31,15 @@ app.command()(_learning.demo)
 app.command()(_data.data)
 app.command()(_claims.claim)
 app.command()(_learning.report)
+app.add_typer(_zoo.zoo, name="zoo")
 
 
 def main() -> None:
     """Run a command; say what is wrong in one sentence where something is."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        if isinstance(code, int) and code:  # of `typer.Exit`, which is returned and not raised in this mode
+            sys.exit(code)
     except UnsnarlError as error:
         sys.stderr.write(f"unsnarl: {error}\n")
         sys.exit(2)

@@ -92,6 +92,10 @@ class Recipe:
         where = Path(folder) / MODEL
         where.mkdir(parents=True, exist_ok=True)
         self.export(task.eval(), models, where)
+        from unsnarl.zoo._card import write_card, write_curve
+
+        write_curve(run.history(), where)
+        write_card(self, where)
         return where
 
 

@@ -1,0 +1,131 @@
+"""Checking the zoo: every gate of every model that is there, with a record that claims read."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from unsnarl.claims.gates._gate import Gate
+from unsnarl.claims.gates._generators import Report, generator_gates
+from unsnarl.claims.gates._graders import clip_gates, identity_gates, oracle_gates
+from unsnarl.errors import FileError
+from unsnarl.files import atomic_write
+from unsnarl.zoo._card import GATES, write_card
+from unsnarl.zoo._recipe import find_folder
+from unsnarl.zoo._shelf import load, recipe, recipes
+
+
+def check_model(
+    name: str, *, trained: str | Path | None = None, share: float = 1.0, report: Report | None = None
+) -> list[Gate]:
+    """Every gate of one model of the zoo.
+
+    Args:
+        name: of the model.
+        trained: a folder of your own trainings, looked into first.
+        share: of the observations, for a quick look.
+        report: told (what, done, all).
+
+    Raises:
+        UnknownNameError: no such model.
+        FileError: the weights of the model, or of one that grades it, are not there.
+    """
+    model = load(name, trained=trained)
+    plain = recipe(name).name
+
+    def grader(which: str) -> Any:
+        return load(which, trained=trained)
+
+    if plain == "oracle":
+        return oracle_gates(model, max(50, round(1000 * share)))
+    if plain == "identity":
+        instances = max(20, round(120 * share))
+        try:
+            oracle = grader("oracle")
+        except FileError:
+            oracle = None
+        return identity_gates(model, None, instances) + (identity_gates(model, oracle, instances) if oracle else [])
+    if plain in ("clip-tiny", "clip-eval"):
+        from unsnarl.zoo._tokenizer import scene_tokenizer
+
+        return clip_gates(plain, model, scene_tokenizer(), max(2, round(32 * share)))
+    if plain in ("sd-tiny-32", "sd3-tiny-32"):
+        return generator_gates(plain, model, grader("oracle"), share=share, report=report)
+    return []
+
+
+def check_zoo(
+    names: Sequence[str] | None = None,
+    *,
+    trained: str | Path | None = None,
+    share: float = 1.0,
+    record: bool = False,
+    report: Callable[[str, str, int, int], None] | None = None,
+) -> dict[str, list[Gate] | None]:
+    """The gates of several models; None for a model whose weights are not there.
+
+    Args:
+        names: of the models; all when absent.
+        trained: a folder of your own trainings, looked into first.
+        share: of the observations, for a quick look.
+        record: write each model's gates beside its weights, where claims look.
+        report: told (model, what, done, all).
+
+    Raises:
+        UnknownNameError: no such model.
+    """
+    found: dict[str, list[Gate] | None] = {}
+    for name in names or recipes():
+        plain = recipe(name).name
+        try:
+            folder = find_folder(plain, trained)
+        except FileError:
+            found[plain] = None
+            continue
+        start = time.perf_counter()
+        told = None if report is None else partial(report, plain)
+        gates = check_model(plain, trained=trained, share=share, report=told)
+        found[plain] = gates
+        if record:
+            write_gates(folder, gates, time.perf_counter() - start)
+            write_card(recipe(plain), folder)
+    return found
+
+
+def write_gates(folder: Path, gates: Sequence[Gate], seconds: float) -> Path:
+    """A model's gates as JSON in its folder."""
+    told = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "seconds": round(seconds, 1),
+        "gates": [gate.to_json() for gate in gates],
+    }
+    path = folder / GATES
+    with atomic_write(path, "w") as file:
+        file.write(json.dumps(told, indent=1) + "\n")
+    return path
+
+
+def unmet_gates(names: Sequence[str]) -> list[str]:
+    """Sentences about gates of shipped models that are not met or were never measured; a claim that stands on them is inconclusive.
+
+    Args:
+        names: of the models that a claim stands on.
+    """
+    out = []
+    for name in names:
+        plain = recipe(name).name
+        path = find_folder(plain) / GATES
+        if not path.is_file():
+            out.append(f"the gates of zoo/{plain} were not measured")
+            continue
+        for gate in json.loads(path.read_text())["gates"]:
+            if not gate["met"]:
+                value = "nan" if gate["value"] is None else f"{gate['value']:.3f}"
+                bound = gate["low"] if gate["low"] is not None and (gate["value"] or 0) < gate["low"] else gate["high"]
+                out.append(f"zoo/{plain}: {gate['name']} is {value}, asked {bound}")
+    return out

@@ -1,0 +1,249 @@
+"""Gates measure what their names say: on oracles that see rightly they are met, on ones that do not they are not."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("diffusers")
+pytest.importorskip("transformers")
+
+import itertools
+
+from unsnarl.claims.gates import Gate, _check, _generators, check_zoo, unmet_gates
+from unsnarl.claims.gates._gate import mean_gate, share_gate
+from unsnarl.claims.gates._generators import _Maker, _says, confirmed, full_captions
+from unsnarl.claims.gates._graders import SEED, area_under_curve, clip_gates, identity_gates, oracle_gates, reading_hits
+from unsnarl.data.scenes import SceneStream, describe, parse
+from unsnarl.diffusion import Host
+from unsnarl.zoo import SceneReading, SeenObject
+from unsnarl.zoo._card import asked, card_text, read_gates, write_curve
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def true_reading(scene):
+    """What an oracle without mistakes would say."""
+    objects = tuple(
+        SeenObject(o.kind, o.color, o.texture, o.size, o.turn, o.facing, o.x, o.y, o.diameter, 1.0)
+        for o in scene.objects
+    )
+    return SceneReading(objects, scene.pattern, scene.background, scene.style, scene.frame or "none")
+
+
+class Seer:
+    """An oracle that knows which scenes it is shown, in order."""
+
+    def __init__(self, scenes):
+        self.readings = [true_reading(scene) for scene in scenes]
+
+    def read(self, images):
+        assert len(images) == len(self.readings)
+        return self.readings
+
+
+class Silent:
+    """Makes blank images and remembers the prompts."""
+
+    def __init__(self):
+        self.asked = {}
+
+    def __call__(self, what, prompts, seed=0):
+        self.asked[what] = list(prompts)
+        return torch.zeros(len(prompts), 3, 32, 32)
+
+
+def test_a_gate_is_met_between_its_bounds():
+    gate = share_gate("m", "x", [True] * 9 + [False], low=0.9)
+    assert gate.met
+    assert gate.n == 10
+    assert gate.error == pytest.approx(math.sqrt(0.9 * 0.1 / 10))
+    assert not share_gate("m", "x", [True, False, False], low=0.4, high=0.6).met
+    assert not mean_gate("m", "x", [], low=0.5).met
+    assert mean_gate("m", "x", [1.0, 3.0]).error == pytest.approx(1.0)
+    assert Gate("m", "x", math.nan, low=0.5).met is False
+    assert (Gate("m", "x", 1, low=0.5).asked, Gate("m", "x", 1, 0.1, 0.2).asked) == (">= 0.50", "0.10 to 0.20")
+    assert Gate("m", "x", 0.5, low=0.4).to_json()["high"] is None
+
+
+def test_the_area_under_the_curve_counts_pairs():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 5, 40).astype(float), rng.integers(0, 4, 30).astype(float)
+    by_pairs = np.mean([(x > y) + 0.5 * (x == y) for x in a for y in b])
+    assert area_under_curve(a, b) == pytest.approx(by_pairs)
+
+
+def test_true_readings_are_all_hits_and_false_ones_none():
+    scenes = SceneStream(SEED).scenes(range(60))
+    visible = np.ones((60, 3))
+    hits = reading_hits(scenes, visible, [true_reading(s) for s in scenes])
+    near = [v for name in ("kind", "color") for v in hits[name]]
+    assert np.mean(near) > 0.97  # objects that lie on each other may be taken for each other
+    assert all(all(hits[name]) for name in ("pattern", "background", "style", "frame"))
+    wrong = reading_hits(scenes, visible, [true_reading(s) for s in scenes[1:] + scenes[:1]])
+    assert np.mean(wrong["background"]) < 0.5
+
+
+def test_an_oracle_without_training_misses():
+    from unsnarl.zoo import Oracle
+    from unsnarl.zoo._oracle import OracleNetwork
+
+    torch.manual_seed(0)
+    gates = oracle_gates(Oracle(OracleNetwork()), 30)
+    bounded = [g for g in gates if g.low > 0]
+    assert [g.name for g in bounded] == ["factors read rightly on renders", "factors read rightly on degraded renders"]
+    assert not any(g.met for g in bounded)
+
+
+def test_an_identity_that_knows_who_is_shown():
+    from unsnarl.zoo._identity import IdentityNetwork
+
+    torch.manual_seed(0)
+    (gate,) = identity_gates(IdentityNetwork(), None, 8)
+    assert 0.2 < gate.value < 0.9
+    assert not gate.met
+
+    class Knows(torch.nn.Module):
+        def forward(self, crops):
+            return torch.nn.functional.one_hot(torch.arange(len(crops)) // 4).float()
+
+    assert identity_gates(Knows(), None, 8)[0].value == 1.0
+
+
+def test_a_clip_without_training_finds_by_chance():
+    from unsnarl.zoo import scene_tokenizer
+    from unsnarl.zoo._clip_recipes import CLIP_TINY
+
+    torch.manual_seed(0)
+    (gate,) = clip_gates("clip-eval", CLIP_TINY.make({}, 10).model.eval(), scene_tokenizer(), groups=2)
+    assert gate.n == 128
+    assert gate.value < 0.15
+    assert gate.low == 0.8
+
+
+def test_prompts_are_confirmed_by_the_scenes_they_describe():
+    stream = SceneStream(SEED)
+    batch = stream.batch(range(200))
+    pairs = [(c, s) for c, s in zip(batch.captions, batch.scenes, strict=True) if c.form == "full"]
+    checked = [hit for c, s in pairs for hit in confirmed(c, true_reading(s))]
+    assert len(checked) > 400
+    missed = [name for name, hit in checked if not hit]
+    assert len(missed) < 0.02 * len(checked)
+    assert {name for name, _ in checked} >= {"category", "colour", "background", "relation", "style", "frame"}
+    others = [hit for (c, _), (_, s) in itertools.pairwise(pairs) for hit in confirmed(c, true_reading(s))]
+    assert np.mean([hit for _, hit in others]) < 0.5
+
+
+def test_prompt_gates_are_met_by_a_generator_that_obeys():
+    captions = full_captions(SceneStream(SEED), 40)
+    all_scenes = {
+        c.text: s for b in [SceneStream(SEED).batch(range(200))] for c, s in zip(b.captions, b.scenes, strict=True)
+    }
+    make = Silent()
+    gates = _generators.prompt_gates("sd", make, Seer([all_scenes[c.text] for c in captions]), 40)
+    assert make.asked["prompts"] == [c.text for c in captions]
+    by_name = {g.name: g for g in gates}
+    assert all(by_name[n].met for n in ("category", "colour", "background", "relation", "style"))
+    blank = [SceneReading((), "plain", "red", "none", "none")] * 40
+    nothing = _generators.prompt_gates("sd", Silent(), type("Blind", (), {"read": lambda s, i: blank})(), 40)
+    assert not any(g.met for g in nothing if g.low > 0)
+
+
+def test_held_out_pairs_are_asked_for():
+    scenes = SceneStream(SEED, held_out="only").scenes(range(30))
+    make = Silent()
+    (gate,) = _generators.held_out_gates("sd", make, Seer(scenes), 30)
+    assert gate.met
+    assert make.asked["held-out pairs"] == [describe(s).text for s in scenes]
+    (missed,) = _generators.held_out_gates("sd", Silent(), Seer(scenes[1:] + scenes[:1]), 30)
+    assert missed.value < 0.7
+
+
+def test_single_words_say_one_thing():
+    assert _says("kind", "cat")
+    assert _says("color", "red")
+    assert not _says("color", "orange")
+    for factor, word in (("pattern", "striped"), ("style", "neon"), ("texture", "banded")):
+        assert _says(factor, word), word
+    make = Silent()
+
+    class Reads:
+        def read(self, images):
+            out = []
+            for word in make.asked["single words"]:
+                told = parse(word)
+                kind = told.objects[0]["kind"] if told.objects else "cat"
+                loose = dict(told.loose)
+                seen = SeenObject(
+                    kind, loose.get("color", "x"), loose.get("texture", "x"), "", "", "", 0.5, 0.5, 0.5, 1.0
+                )
+                pattern = told.pattern or loose.get("pattern", "x")
+                out.append(SceneReading((seen,), pattern, "x", told.style or loose.get("style", "x"), "none"))
+            return out
+
+    gates = _generators.word_gates("sd", make, Reads(), 2)
+    assert all(g.value == 1 for g in gates)
+    assert len(gates) == 6
+
+
+def test_frames_need_both_words():
+    class Framed(Silent):
+        def __init__(self, toss):
+            super().__init__()
+            self.toss = toss
+
+        def read(self, images):
+            texts = list(self.asked.values())[-1]
+            frames = [parse(text).frame or ("white" if self.toss(i) else "black") for i, text in enumerate(texts)]
+            return [SceneReading((), "plain", "red", "none", frame) for frame in frames]
+
+    fair = Framed(lambda i: (i // 4) % 2)
+    assert [g.met for g in _generators.frame_gates("sd", fair, fair, 80)] == [True, True, True]
+    unfair = Framed(lambda i: True)
+    assert [g.met for g in _generators.frame_gates("sd", unfair, unfair, 80)] == [True, False, True]
+
+
+def test_attention_that_is_untrained_is_at_chance():
+    from tiny_hosts import tiny_unet_pipeline
+
+    (gate,) = _generators.attention_gates("sd", Host(tiny_unet_pipeline()), 6)
+    assert gate.n == 12
+    assert 0.2 < gate.value < 0.8
+
+
+def test_images_of_gates_are_made_in_parts():
+    from tiny_hosts import tiny_unet_pipeline
+
+    told = []
+    make = _Maker(Host(tiny_unet_pipeline()), lambda *what: told.append(what), rows=2)
+    images = make("prompts", ["a cat", "a fish", "a cat"])
+    assert images.shape == (3, 3, 32, 32)
+    assert told == [("prompts", 2, 3), ("prompts", 3, 3)]
+    assert make("none", []).shape == (0, 3, 32, 32)
+
+
+def test_a_record_is_kept_beside_the_weights(tmp_path, monkeypatch):
+    from unsnarl.zoo import recipe
+    from unsnarl.zoo._networks import write_network
+    from unsnarl.zoo._oracle import OracleNetwork
+
+    folder = tmp_path / "oracle" / "model"
+    write_network(OracleNetwork(), folder, {})
+    write_curve([{"step": 20 * i, "seconds": 1.0, "loss": float(i)} for i in range(1, 401)], folder)
+    rows = (folder / "curve.csv").read_text().splitlines()
+    assert rows[0] == "step,loss"
+    assert len(rows) <= 151
+    assert rows[1] == "60,2"
+    assert "Not measured yet" in card_text(recipe("oracle"), folder)
+    found = check_zoo(["oracle", "clip-eval"], trained=tmp_path, share=0.03, record=True)
+    assert found["clip-eval"] is None
+    kept = read_gates(folder)
+    assert len(kept["gates"]) == len(found["oracle"])
+    text = (folder / "README.md").read_text()
+    assert "(not met)" in text
+    assert asked(kept["gates"][0]) == "at least 0.98"
+    monkeypatch.setattr(_check, "find_folder", lambda name: folder)
+    assert any("factors read rightly" in sentence for sentence in unmet_gates(["oracle"]))
+    (folder / "gates.json").unlink()
+    assert unmet_gates(["oracle"]) == ["the gates of zoo/oracle were not measured"]
