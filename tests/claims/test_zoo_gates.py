@@ -17,6 +17,7 @@ from unsnarl.claims.gates._generators import _Maker, _says, confirmed, full_capt
 from unsnarl.claims.gates._graders import SEED, area_under_curve, clip_gates, identity_gates, oracle_gates, reading_hits
 from unsnarl.data.scenes import SceneStream, describe, parse
 from unsnarl.diffusion import Host
+from unsnarl.errors import UnknownNameError
 from unsnarl.zoo import SceneReading, SeenObject
 from unsnarl.zoo._card import asked, card_text, read_gates, write_curve
 
@@ -244,6 +245,43 @@ def test_a_record_is_kept_beside_the_weights(tmp_path, monkeypatch):
     assert "(not met)" in text
     assert asked(kept["gates"][0]) == "at least 0.98"
     monkeypatch.setattr(_check, "find_folder", lambda name: folder)
-    assert any("factors read rightly" in sentence for sentence in unmet_gates(["oracle"]))
+    first = "factors read rightly on renders"
+    assert any(first in sentence for sentence in unmet_gates({"oracle": []}))
+    assert len(unmet_gates({"oracle": [first]})) == 1
+    with pytest.raises(UnknownNameError, match="factors read"):
+        unmet_gates({"oracle": ["factors read"]})
     (folder / "gates.json").unlink()
-    assert unmet_gates(["oracle"]) == ["the gates of zoo/oracle were not measured"]
+    assert unmet_gates({"oracle": []}) == ["the gates of zoo/oracle were not measured"]
+
+
+def test_a_claim_waits_for_its_gates(monkeypatch):
+    from unsnarl.claims import Claim, Row, run_claim
+    from unsnarl.claims._record import check_record
+    from unsnarl.errors import DataError
+
+    claim = Claim(
+        slug="waits",
+        title="t",
+        statement="s",
+        arms={"a": _one, "b": _zero},
+        rows=[Row("r", metric="x", system="a", baseline="b", minimum_effect=0.1, role="central")],
+        gates={"oracle": []},
+    )
+    sentences = ["zoo/oracle: x is 0.1, asked is at least 0.98"]
+    monkeypatch.setattr("unsnarl.claims.gates.unmet_gates", lambda needed: sentences)
+    record = run_claim(claim, seeds=3)
+    assert record["rows"][0]["verdict"] == "holds"
+    assert record["verdict"] == "inconclusive"
+    assert "waits for gates" in record["notes"]
+    with pytest.raises(DataError, match="gates"):
+        check_record(record | {"verdict": "holds"})
+    sentences.clear()
+    assert run_claim(claim, seeds=3)["verdict"] == "holds"
+
+
+def _one(seed, context):
+    return {"x": 1.0 + 0.01 * seed}
+
+
+def _zero(seed, context):
+    return {"x": 0.0}

@@ -37,8 +37,11 @@ def _assemble(
     machine = dict(machines[0]) if machines else _record.machine()
     if len(machines) > 1:
         machine["others"] = machines[1:]
+    unmet = _unmet(claim) if not quick else []
     notes = [claim.notes.strip()] if claim.notes.strip() else []
     notes += [f"{row['name']}: {row['note']}." for row in rows if "note" in row]
+    if unmet:
+        notes.append(f"Whatever the rows say, the verdict waits for gates that are not met: {'; '.join(unmet)}.")
     notes += [
         f"Tuning of {entry['arm']}: the chosen {' and '.join(entry['at_edge'])} is at the edge of the grid."
         for entry in tuning
@@ -48,7 +51,7 @@ def _assemble(
         "slug": claim.slug,
         "title": claim.title,
         "statement": claim.statement,
-        "verdict": overall([row["verdict"] for row in rows if row["role"] in DECIDING]),
+        "verdict": "inconclusive" if unmet else overall([row["verdict"] for row in rows if row["role"] in DECIDING]),
         "rows": rows,
         "tuning": tuning,
         "settings": {
@@ -69,10 +72,20 @@ def _assemble(
         "seconds": round(math.fsum(outcome.seconds for outcome in used), 1),
         "notes": "\n".join(notes),
     }
+    if unmet:
+        record["unmet_gates"] = unmet
     if quick:
         record["quick"] = True
     _record.check_record(record)
     return record
+
+
+def _unmet(claim: Claim) -> list[str]:
+    if not claim.gates:
+        return []
+    from unsnarl.claims.gates import unmet_gates
+
+    return unmet_gates(claim.gates)
 
 
 def _row_entry(

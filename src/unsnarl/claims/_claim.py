@@ -204,6 +204,8 @@ class Claim:
         threads: threads a run may use, the same in every engine since sums differ in their last digits otherwise.
         settings: plain values to print in the record: sizes, steps, what a laptop run changes.
         notes: anything a reader of the outcome must know.
+        gates: model of the zoo -> names of those of its gates that the claim needs, none for all. While one of them is not
+            met, the verdict is "inconclusive" whatever the rows say.
     """
 
     slug: str
@@ -216,6 +218,7 @@ class Claim:
     threads: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""
+    gates: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.slug):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from typing import Any
 from unsnarl.claims.gates._gate import Gate
 from unsnarl.claims.gates._generators import Report, generator_gates
 from unsnarl.claims.gates._graders import clip_gates, identity_gates, oracle_gates
-from unsnarl.errors import FileError
+from unsnarl.errors import FileError, UnknownNameError
 from unsnarl.files import atomic_write
-from unsnarl.zoo._card import GATES, write_card
+from unsnarl.zoo._card import GATES, asked, read_gates, write_card
 from unsnarl.zoo._recipe import find_folder
 from unsnarl.zoo._shelf import load, recipe, recipes
 
@@ -110,22 +110,29 @@ def write_gates(folder: Path, gates: Sequence[Gate], seconds: float) -> Path:
     return path
 
 
-def unmet_gates(names: Sequence[str]) -> list[str]:
-    """Sentences about gates of shipped models that are not met or were never measured; a claim that stands on them is inconclusive.
+def unmet_gates(needed: Mapping[str, Sequence[str]]) -> list[str]:
+    """Sentences about gates of shipped models that are not met or were never measured; a claim that needs them is inconclusive.
 
     Args:
-        names: of the models that a claim stands on.
+        needed: model -> names of its gates; no names stand for all of them.
+
+    Raises:
+        UnknownNameError: no such model, or a gate that was not measured under this name.
+        FileError: the weights of a model are not there.
     """
     out = []
-    for name in names:
+    for name, wanted in needed.items():
         plain = recipe(name).name
-        path = find_folder(plain) / GATES
-        if not path.is_file():
+        told = read_gates(find_folder(plain))
+        if told is None:
             out.append(f"the gates of zoo/{plain} were not measured")
             continue
-        for gate in json.loads(path.read_text())["gates"]:
+        gates = {gate["name"]: gate for gate in told["gates"]}
+        for one in wanted or gates:
+            if one not in gates:
+                raise UnknownNameError(f"gate of zoo/{plain}", one, list(gates))
+            gate = gates[one]
             if not gate["met"]:
-                value = "nan" if gate["value"] is None else f"{gate['value']:.3f}"
-                bound = gate["low"] if gate["low"] is not None and (gate["value"] or 0) < gate["low"] else gate["high"]
-                out.append(f"zoo/{plain}: {gate['name']} is {value}, asked {bound}")
+                value = "not a number" if gate["value"] is None else f"{gate['value']:.3f}"
+                out.append(f"zoo/{plain}: {one} is {value}, asked is {asked(gate)}")
     return out
