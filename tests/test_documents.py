@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from unsnarl.errors import FileError
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -19,7 +21,12 @@ def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "example"}  # blocks of a page go on from each other
     for block in blocks(page):
-        exec(compile(block, str(page), "exec"), names)
+        try:
+            exec(compile(block, str(page), "exec"), names)
+        except FileError as error:
+            if "the weights of zoo/" in str(error):  # of a model that is not shipped yet
+                pytest.skip(str(error))
+            raise
 
 
 def test_the_tables_of_systems_are_up_to_date():

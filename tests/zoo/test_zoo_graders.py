@@ -29,7 +29,8 @@ class Seeing(torch.nn.Module):
         for (image, row, column), values, box in zip(cells.tolist(), factors.tolist(), boxes, strict=True):
             start = 0
             for size, value in zip(sizes, values, strict=True):
-                self.local[image, start + value, row, column] = 5.0
+                if value >= 0:
+                    self.local[image, start + value, row, column] = 5.0
                 start += size
             self.local[image, -BOX:, row, column] = box
         self.whole = torch.cat(

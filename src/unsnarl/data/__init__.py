@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from unsnarl.data._bundled import read_mnist as read_mnist
     from unsnarl.data._bundled import wine as wine
     from unsnarl.data._characteristics import CharacteristicScenes as CharacteristicScenes
+    from unsnarl.data._color_sprites import ColorSprites as ColorSprites
+    from unsnarl.data._color_sprites import draw_sprites as draw_sprites
+    from unsnarl.data._color_sprites import render_color_sprites as render_color_sprites
     from unsnarl.data._dataset import FactorDataset as FactorDataset
     from unsnarl.data._factors import FactorTable as FactorTable
     from unsnarl.data._factors import infer_kind as infer_kind
@@ -56,6 +59,7 @@ __getattr__, __dir__, __all__ = attach(
     dict.fromkeys((*_BUNDLED, *_IDX), "._bundled")
     | {"FactorDataset": "._dataset", "FactorTable": "._factors", "Simulator": "._simulator", "infer_kind": "._factors"}
     | {"CharacteristicScenes": "._characteristics", "read_array": "._array_files"}
+    | dict.fromkeys(("ColorSprites", "draw_sprites", "render_color_sprites"), "._color_sprites")
     | dict.fromkeys(_FILES, "._files")
     | dict.fromkeys(("Glyphs", "matplotlib_fonts", "render_glyphs"), "._glyphs")
     | dict.fromkeys(("data_sets", "load"), "._load")

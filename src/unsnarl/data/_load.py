@@ -24,6 +24,9 @@ class _Entry:
 _ENTRIES = {
     "shapes3d": _Entry("_shapes3d", "Shapes3D", "simulator: an object in a lit room, six factors, drawn on demand"),
     "sprites": _Entry("_sprites", "Sprites", "simulator: square, ellipse and heart on black, the factors of dSprites"),
+    "color_sprites": _Entry(
+        "_color_sprites", "ColorSprites", "simulator: a coloured sprite on grey, six continuous factors and a shape"
+    ),
     "glyphs": _Entry("_glyphs", "Glyphs", "simulator: letters by character, family, weight, slant, size and place"),
     "scenes": _Entry(
         "scenes", "Scenes", "simulator: one object before a background, as the captioned scenes are drawn"

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unsnarl.data.scenes import Scene, relation_of
+from unsnarl.data.scenes import Scene, SceneObject, relation_of
 from unsnarl.data.scenes import _words as words
 from unsnarl.zoo._networks import ResidualBlock
 
@@ -36,6 +36,7 @@ OF_SCENE: dict[str, tuple[str, ...]] = {
     "style": words.STYLES,
     "frame": FRAMES,
 }
+UNSEEN = -100  # in place of a factor that the object does not show
 BOX = 3  # log diameter, and the centre's place in its cell
 SEEN = 0.35  # a peak this high is an object
 APART, APART_KINDS = 2.5, 1.5  # cells between the centres of two objects of one kind, and of two
@@ -82,11 +83,13 @@ class OracleNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        fine, coarse, joined = 48, 96, 80
+        finest, fine, coarse, joined = 32, 64, 128, 128
         self.fine = nn.Sequential(
-            nn.Conv2d(3, 24, 3, padding=1), nn.SiLU(), nn.Conv2d(24, fine, 4, stride=2, padding=1)
+            nn.Conv2d(3, finest, 3, padding=1),
+            ResidualBlock(finest),  # textures of small objects are two pixels wide
+            nn.Conv2d(finest, fine, 4, stride=2, padding=1),
         )
-        self.middle = ResidualBlock(fine)
+        self.middle = nn.Sequential(ResidualBlock(fine), ResidualBlock(fine))
         self.coarse = nn.Sequential(
             nn.Conv2d(fine, coarse, 4, stride=2, padding=1), ResidualBlock(coarse), ResidualBlock(coarse)
         )
@@ -97,7 +100,9 @@ class OracleNetwork(nn.Module):
         self.centres = nn.Conv2d(joined, len(words.KINDS), 1)
         assert self.centres.bias is not None
         nn.init.constant_(self.centres.bias, -4.0)  # hardly any cell is a centre
-        self.local = nn.Conv2d(joined, sum(map(len, OF_OBJECT.values())) + BOX, 1)
+        self.local = nn.Sequential(
+            nn.Conv2d(joined, joined, 1), nn.SiLU(), nn.Conv2d(joined, sum(map(len, OF_OBJECT.values())) + BOX, 1)
+        )
         scene_values = sum(map(len, OF_SCENE.values()))
         self.whole = nn.Sequential(nn.Linear(2 * (coarse + joined), 128), nn.SiLU(), nn.Linear(128, scene_values))
 
@@ -233,7 +238,7 @@ def oracle_targets(scenes: Sequence[Scene], shown: Float[Any, "n object"]) -> Or
             heat[i, kind] = torch.maximum(heat[i, kind], near)
             if visible >= 0.35:
                 cells.append([i, row, column])
-                factors.append([OF_OBJECT[name].index(getattr(one, name)) for name in OF_OBJECT])
+                factors.append([_asked(one, name) for name in OF_OBJECT])
                 boxes.append([float(torch.tensor(one.diameter).log()), one.x * MAP - column, one.y * MAP - row])
     return OracleTargets(
         heat,
@@ -242,6 +247,12 @@ def oracle_targets(scenes: Sequence[Scene], shown: Float[Any, "n object"]) -> Or
         torch.tensor(boxes).reshape(-1, 3),
         torch.tensor(whole),
     )
+
+
+def _asked(one: SceneObject, name: str) -> int:
+    if name == "facing" and one.kind not in words.FACING_KINDS:
+        return UNSEEN
+    return OF_OBJECT[name].index(getattr(one, name))
 
 
 def oracle_loss(out: tuple[Tensor, Tensor, Tensor], target: OracleTargets) -> dict[str, Float[Tensor, ""]]:
@@ -255,7 +266,9 @@ def oracle_loss(out: tuple[Tensor, Tensor, Tensor], target: OracleTargets) -> di
     at = local[image, :, row, column]
     parts = at[:, :-BOX].split([len(v) for v in OF_OBJECT.values()], dim=1)
     for i, (name, part) in enumerate(zip(OF_OBJECT, parts, strict=True)):
-        losses[name] = functional.cross_entropy(part, target.factors[:, i])
+        wanted = target.factors[:, i]
+        total = functional.cross_entropy(part, wanted, ignore_index=UNSEEN, reduction="sum")
+        losses[name] = total / (wanted != UNSEEN).sum().clamp(min=1)
     losses["box"] = (at[:, -BOX:] - target.boxes).abs().mean()
     parts = whole.split([len(v) for v in OF_SCENE.values()], dim=1)
     for i, (name, part) in enumerate(zip(OF_SCENE, parts, strict=True)):

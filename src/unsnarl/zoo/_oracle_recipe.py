@@ -18,7 +18,7 @@ from unsnarl.zoo._oracle import Oracle, OracleNetwork, OracleTargets, oracle_los
 from unsnarl.zoo._recipe import Recipe
 from unsnarl.zoo._schedule import adamw, cosine_rate, set_rate
 
-BATCH, STEPS, DEGRADED = 64, 4_000, 0.5
+BATCH, STEPS, DEGRADED = 32, 9_000, 0.5
 
 
 class OracleTask(Task):

@@ -22,6 +22,14 @@ from unsnarl.zoo._tokenizer import scene_tokenizer
 
 BATCH, IMAGES = 16, 300_000
 NOISE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "epsilon"}
+# The pipeline's constructor sets clip_sample to False and steps_offset to 1 whatever it is given; a threshold of 1 clips all the same.
+SAMPLER: dict[str, Any] = NOISE | {
+    "clip_sample": False,
+    "thresholding": True,
+    "sample_max_value": 1.0,
+    "set_alpha_to_one": True,
+    "steps_offset": 1,
+}
 UNET: dict[str, Any] = {
     "sample_size": 16,
     "in_channels": 12,
@@ -66,7 +74,7 @@ def pipeline(unet: Any, clip: Any) -> Any:
         text_encoder=text_model(clip),
         tokenizer=scene_tokenizer(),
         unet=unet,
-        scheduler=library.DDIMScheduler(**NOISE, clip_sample=True, set_alpha_to_one=True, steps_offset=0),
+        scheduler=library.DDIMScheduler(**SAMPLER),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

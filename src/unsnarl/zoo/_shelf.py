@@ -20,12 +20,15 @@ def recipes() -> dict[str, Recipe]:
         MissingExtraError: a library that a model belongs to is not installed.
     """
     from unsnarl.zoo._clip_recipes import CLIP_EVAL, CLIP_TINY
+    from unsnarl.zoo._gan_recipe import GAN_CORRELATED, GAN_TINY
+    from unsnarl.zoo._gan_regressors import GAN_REGRESSORS
     from unsnarl.zoo._identity_recipe import IDENTITY
     from unsnarl.zoo._oracle_recipe import ORACLE
     from unsnarl.zoo._sd3_recipe import SD3_TEXTS, SD3_TINY
     from unsnarl.zoo._sd_recipe import SD_TINY
 
-    return {one.name: one for one in (CLIP_TINY, SD_TINY, SD3_TEXTS, SD3_TINY, CLIP_EVAL, ORACLE, IDENTITY)}
+    scenes = (CLIP_TINY, SD_TINY, SD3_TEXTS, SD3_TINY, CLIP_EVAL, ORACLE, IDENTITY)
+    return {one.name: one for one in (*scenes, GAN_TINY, GAN_CORRELATED, GAN_REGRESSORS)}
 
 
 def recipe(name: str) -> Recipe:
@@ -50,7 +53,7 @@ def load(name: str | os.PathLike[str], *, trained: str | os.PathLike[str] | None
 
     Returns:
         A `StableDiffusionPipeline` for "sd-tiny-32", a `StableDiffusion3Pipeline` for "sd3-tiny-32", a `CLIPModel` for the CLIPs, an
-        `Oracle`, an `IdentityNetwork`.
+        `Oracle`, an `IdentityNetwork`, a `Generator` for the GANs, `FactorRegressors`.
 
     Raises:
         UnknownNameError: no such model.

@@ -13,6 +13,7 @@ from typing import Any
 from unsnarl.claims.gates._gate import Gate
 from unsnarl.claims.gates._generators import Report, generator_gates
 from unsnarl.claims.gates._graders import clip_gates, identity_gates, oracle_gates
+from unsnarl.claims.gates._sprites import sprite_gates
 from unsnarl.errors import FileError, UnknownNameError
 from unsnarl.files import atomic_write
 from unsnarl.zoo._card import GATES, asked, read_gates, write_card
@@ -56,7 +57,9 @@ def check_model(
         return clip_gates(plain, model, scene_tokenizer(), max(2, round(32 * share)))
     if plain in ("sd-tiny-32", "sd3-tiny-32"):
         return generator_gates(plain, model, grader("oracle"), share=share, report=report)
-    return []
+    if plain in ("gan-tiny-32", "gan-correlated-32", "gan-regressors"):
+        return sprite_gates(plain, model, grader("gan-regressors"), max(300, round(4000 * share)))
+    return []  # parts of others, which are graded with them
 
 
 def check_zoo(

@@ -12,7 +12,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unsnarl.claims.gates._gate import Gate, mean_gate, share_gate
-from unsnarl.data.scenes import THINGS, Scene, SceneStream, photo, random_instance, render_scenes, to_signed
+from unsnarl.data.scenes import (
+    FACING_KINDS,
+    THINGS,
+    Scene,
+    SceneStream,
+    photo,
+    random_instance,
+    render_scenes,
+    to_signed,
+)
 from unsnarl.zoo._contrastive import image_embeddings, text_embeddings
 from unsnarl.zoo._degrade import degrade
 from unsnarl.zoo._grading import identity_vectors
@@ -62,6 +71,8 @@ def reading_hits(
             hits["kind"].append(bool(found) and found[0].kind == one.kind)
             if hits["kind"][-1]:
                 for name in OF_OBJECT:
+                    if name == "facing" and one.kind not in FACING_KINDS:
+                        continue  # what does not show cannot be read
                     hits[name].append(getattr(found[0], name) == getattr(one, name))
     return hits
 
