@@ -42,11 +42,13 @@ _MEASURES = (
     "representation_report",
     "sap",
 )
-_INFORMATION = ("diffusion_spectral_entropy", "diffusion_spectral_mi", "knn_entropy")
+_DIFFUSION = ("AttentionStore",)
+_INFORMATION = ("diffusion_mi", "diffusion_spectral_entropy", "diffusion_spectral_mi", "knn_entropy")
 _OBJECTIVES = ("CLUB", "hazard_nll")
 _NN = ("GaussianPrototypes", "ProductOfExperts")
 _MULTIMODAL = ("DLF", "ITHP", "ITHPRegressor", "LateFusionSurvival", "PIBD")
 _PROTOTYPES = ("ProbPSENN", "ProtoPNet", "PrototypeExplainer", "explain_prototypes")
+_DIFFUSION_SYSTEMS = ("DiffusionPID", "PIDResult")
 _KNOWN = ("gaussian_pair", "image_pair")
 _LATENTS = (
     "AE",
@@ -76,6 +78,7 @@ _ROOMS = (
     "catalog",
     "claims",
     "data",
+    "diffusion",
     "information",
     "measures",
     "nn",
@@ -91,6 +94,8 @@ __getattr__, __dir__, __all__ = attach(
     dict.fromkeys(_DATA, ".data")
     | dict.fromkeys(_MEASURES, ".measures")
     | dict.fromkeys(_INFORMATION, ".information")
+    | dict.fromkeys(_DIFFUSION, ".diffusion")
+    | dict.fromkeys(_DIFFUSION_SYSTEMS, ".systems.diffusion")
     | dict.fromkeys(_KNOWN, ".data.known")
     | dict.fromkeys(_OBJECTIVES, ".objectives")
     | dict.fromkeys(_NN, ".nn")

@@ -229,6 +229,18 @@ _OURS = (
         summary="Why a patch and a prototype count as alike: how much hue, shape, texture, contrast, saturation and brightness "
         "matter to it.",
     ),
+    Card(
+        slug="diffusion-pid",
+        title="DiffusionPID",
+        arxiv="2406.05191",
+        year=2024,
+        family="diffusion",
+        extra="diffusion",
+        entry_point="unsnarl.systems.diffusion:DiffusionPID",
+        claim="unsnarl.claims.diffusion_pid",
+        summary="What two words of a prompt each say alone about an image, what both say, and what only their combination says, "
+        "in nats, pixel by pixel.",
+    ),
 )
 
 
