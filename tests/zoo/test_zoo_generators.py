@@ -62,11 +62,12 @@ class Told(torch.nn.Module):
         return type("Answer", (), {"sample": self.weight * torch.ones_like(x)})()
 
 
-def test_the_noise_loss_is_the_mean_squared_error_of_the_noise(clip):
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_the_noise_loss_is_the_mean_squared_error_of_what_is_predicted(clip, prediction):
     from unsnarl.zoo._sd_recipe import text_model
 
     abar = torch.linspace(0.99, 0.01, 100)
-    task = NoiseTask(Told(), text_model(clip), abar, steps=10)
+    task = NoiseTask(Told(), text_model(clip), abar, prediction=prediction, steps=10)
     task.prepare()
     images = torch.rand(6, 3, 32, 32) * 2 - 1
     ids = torch.randint(0, 700, (6, 24))
@@ -75,7 +76,8 @@ def test_the_noise_loss_is_the_mean_squared_error_of_the_noise(clip):
     level = abar[t][:, None, None, None]
     x = torch.nn.functional.pixel_unshuffle(images, 2)
     noise = (noisy - level.sqrt() * x) / (1 - level).sqrt()
-    assert float(loss) == pytest.approx(float((noise - 0.3).square().mean()), rel=1e-4)
+    target = noise if prediction == "epsilon" else level.sqrt() * noise - (1 - level).sqrt() * x
+    assert float(loss) == pytest.approx(float((target - 0.3).square().mean()), rel=1e-4)
     assert abs(float(noise.std()) - 1) < 0.05
     assert options["encoder_hidden_states"].shape == (6, 24, 128)
 

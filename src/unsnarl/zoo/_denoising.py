@@ -1,8 +1,10 @@
 """Training the two generators of the zoo: a denoiser in the style of Stable Diffusion 1 and 2, and a flow in that of 3.
 
-*Noise prediction* (Ho et al. 2020, arXiv 2006.11239): z_t = sqrt(abar_t) x + sqrt(1 - abar_t) e, loss |e - e_theta(z_t, t, c)|^2,
-every t weighing the same, so that the network comes near the conditional mean at every noise level, which is what information
-in pixels is computed from. *Rectified flow* (Esser et al. 2024, arXiv 2403.03206): z = (1 - s) x + s e, loss
+*Denoising* (Ho et al. 2020, arXiv 2006.11239): z_t = sqrt(abar_t) x + sqrt(1 - abar_t) e, every t drawn alike, and the loss either
+|e - e_theta(z_t, t, c)|^2 or |v - v_theta(z_t, t, c)|^2 with v = sqrt(abar_t) e - sqrt(1 - abar_t) x (Salimans and Ho 2022, arXiv
+2202.00512). Both are least at the conditional mean at every noise level, which is what information in pixels is computed from. The
+second counts errors of the image 1 / abar_t times as much as the first: where there is hardly any signal left, which is where
+place and colour of everything are decided, the first hardly counts them. *Rectified flow* (Esser et al. 2024, arXiv 2403.03206): z = (1 - s) x + s e, loss
 |(e - x) - v_theta(z, s, c)|^2 with logit s drawn from a normal distribution.
 
 Noise levels are drawn one from each of as many equal parts of their distribution as the batch has images, which leaves
@@ -18,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from unsnarl.arrays import check_choice
 from unsnarl.training import EMA, Task
 from unsnarl.zoo._schedule import adamw, cosine_rate, set_rate
 
@@ -49,13 +52,14 @@ class _Denoising(Task):
 
 
 class NoiseTask(_Denoising):
-    """Noise prediction by a `UNet2DConditionModel` on pixels rearranged by `PixelUnshuffleVAE`.
+    """Denoising by a `UNet2DConditionModel` of pixels rearranged by `PixelUnshuffleVAE`.
 
     Args:
         unet: of diffusers.
         text_encoder: a `CLIPTextModel`; left as it is.
         alphas_cumprod: abar of every step of the noise schedule.
         factor: of the rearrangement.
+        prediction: "epsilon" or "v_prediction".
         steps: over which the rate falls.
         lr: highest learning rate.
     """
@@ -69,18 +73,20 @@ class NoiseTask(_Denoising):
         alphas_cumprod: Float[Tensor, " time"],
         *,
         factor: int = 2,
+        prediction: str = "epsilon",
         steps: int,
         lr: float = 8e-4,
     ):
+        check_choice(prediction, ("epsilon", "v_prediction"), "prediction")
         super().__init__(unet, steps=steps, lr=lr)
         self._frozen = (text_encoder.requires_grad_(False).eval(),)
         self.register_buffer("abar", alphas_cumprod.clone(), persistent=False)
-        self.factor = factor
+        self.factor, self.prediction = factor, prediction
 
     def forward(
         self, phase: str, batch: tuple[Tensor, ...], step: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """The mean squared error of the noise."""
+        """The mean squared error of the noise, or of v."""
         set_rate(self.optimizers_["main"], cosine_rate(step, self.steps, WARMUP))
         images, ids = batch
         with torch.no_grad():
@@ -91,7 +97,8 @@ class NoiseTask(_Denoising):
         abar = self.abar[t][:, None, None, None]
         noisy = abar.sqrt() * x + (1 - abar).sqrt() * noise
         predicted = self.network(noisy, t, encoder_hidden_states=context).sample
-        return {"loss": functional.mse_loss(predicted, noise)}
+        target = noise if self.prediction == "epsilon" else abar.sqrt() * noise - (1 - abar).sqrt() * x
+        return {"loss": functional.mse_loss(predicted, target)}
 
 
 class FlowTask(_Denoising):
