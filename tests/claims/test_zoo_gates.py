@@ -213,6 +213,26 @@ def test_attention_that_is_untrained_is_at_chance():
     assert 0.2 < gate.value < 0.8
 
 
+def test_a_generator_that_learns_nothing_is_no_host_for_persons():
+    from tiny_hosts import tiny_unet_pipeline
+
+    from unsnarl.claims.gates._personal import personal_gates
+    from unsnarl.zoo._clip_recipes import CLIP_EVAL
+    from unsnarl.zoo._identity import IdentityNetwork
+
+    torch.manual_seed(0)
+    pipeline = tiny_unet_pipeline()
+    before = {k: v.clone() for k, v in pipeline.unet.state_dict().items()}
+    blind = type("Blind", (), {"read": lambda s, x: [SceneReading((), "plain", "red", "none", "none")] * len(x)})()
+    told = []
+    given = (blind, IdentityNetwork().eval(), CLIP_EVAL.make({}, 10).model.eval())
+    gates = personal_gates("sd", pipeline, *given, instances=1, steps=2, report=lambda *what: told.append(what))
+    assert [g.met for g in gates] == [False, True]
+    assert gates[1].value == 0.0
+    assert told == [("personal instances", 1, 1)]
+    assert all(torch.equal(before[k], v) for k, v in pipeline.unet.state_dict().items())
+
+
 def test_images_of_gates_are_made_in_parts():
     from tiny_hosts import tiny_unet_pipeline
 

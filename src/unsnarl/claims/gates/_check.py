@@ -13,6 +13,7 @@ from typing import Any
 from unsnarl.claims.gates._gate import Gate
 from unsnarl.claims.gates._generators import Report, generator_gates
 from unsnarl.claims.gates._graders import clip_gates, identity_gates, oracle_gates
+from unsnarl.claims.gates._personal import personal_gates
 from unsnarl.claims.gates._sprites import sprite_gates
 from unsnarl.errors import FileError, UnknownNameError
 from unsnarl.files import atomic_write
@@ -56,7 +57,12 @@ def check_model(
 
         return clip_gates(plain, model, scene_tokenizer(), max(2, round(32 * share)))
     if plain in ("sd-tiny-32", "sd3-tiny-32"):
-        return generator_gates(plain, model, grader("oracle"), share=share, report=report)
+        oracle = grader("oracle")
+        gates = generator_gates(plain, model, oracle, share=share, report=report)
+        if plain == "sd-tiny-32":
+            given = (oracle, grader("identity"), grader("clip-eval"))
+            gates += personal_gates(plain, model, *given, instances=max(1, round(12 * share)), report=report)
+        return gates
     if plain in ("gan-tiny-32", "gan-correlated-32", "gan-regressors"):
         return sprite_gates(plain, model, grader("gan-regressors"), max(300, round(4000 * share)))
     return []  # parts of others, which are graded with them
