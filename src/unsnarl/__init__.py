@@ -48,7 +48,7 @@ _OBJECTIVES = ("CLUB", "hazard_nll")
 _NN = ("GaussianPrototypes", "ProductOfExperts")
 _MULTIMODAL = ("DLF", "ITHP", "ITHPRegressor", "LateFusionSurvival", "PIBD")
 _PROTOTYPES = ("ProbPSENN", "ProtoPNet", "PrototypeExplainer", "explain_prototypes")
-_DIFFUSION_SYSTEMS = ("DiffusionPID", "PIDResult")
+_DIFFUSION_SYSTEMS = ("DiffusionPID", "DisenBooth", "DreamBoothLoRA", "PIDResult")
 _KNOWN = ("gaussian_pair", "image_pair")
 _LATENTS = (
     "AE",

@@ -241,6 +241,17 @@ _OURS = (
         summary="What two words of a prompt each say alone about an image, what both say, and what only their combination says, "
         "in nats, pixel by pixel.",
     ),
+    Card(
+        slug="disenbooth",
+        title="DisenBooth",
+        arxiv="2305.03374",
+        year=2024,
+        family="diffusion",
+        extra="diffusion",
+        entry_point="unsnarl.systems.diffusion:DisenBooth",
+        claim="unsnarl.claims.disenbooth",
+        summary="A subject learned from a few photos: who it is in the text, what else a photo shows in one vector beside it.",
+    ),
 )
 
 

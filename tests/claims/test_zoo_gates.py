@@ -215,7 +215,6 @@ def test_attention_that_is_untrained_is_at_chance():
 
 def test_a_generator_that_learns_nothing_is_no_host_for_persons():
     from tiny_hosts import tiny_unet_pipeline
-
     from unsnarl.claims.gates._personal import personal_gates
     from unsnarl.zoo._clip_recipes import CLIP_EVAL
     from unsnarl.zoo._identity import IdentityNetwork
