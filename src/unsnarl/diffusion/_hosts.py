@@ -165,9 +165,10 @@ class Host:
 
     def draw_times(self, n: int, generator: torch.Generator | None = None) -> Shaped[Tensor, " n"]:
         """Times as its family is trained: steps drawn evenly, or for flows 1000 times a logit-normal share of noise."""
+        where = None if generator is None else generator.device
         if self.prediction == "flow":
-            return FLOW_STEPS * torch.sigmoid(torch.randn(n, generator=generator)).to(self.device)
-        return torch.randint(0, len(self.log_snr), (n,), generator=generator).to(self.device)
+            return FLOW_STEPS * torch.sigmoid(torch.randn(n, generator=generator, device=where)).to(self.device)
+        return torch.randint(0, len(self.log_snr), (n,), generator=generator, device=where).to(self.device)
 
     def log_snr_at(self, times: Shaped[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The log-SNR at times."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from unsnarl.zoo._oracle import SceneReading as SceneReading
     from unsnarl.zoo._oracle import SeenObject as SeenObject
     from unsnarl.zoo._personal_grading import PersonalScores as PersonalScores
+    from unsnarl.zoo._personal_grading import between_instances as between_instances
     from unsnarl.zoo._personal_grading import score_personal as score_personal
     from unsnarl.zoo._recipe import Recipe as Recipe
     from unsnarl.zoo._shelf import load as load
@@ -30,7 +31,7 @@ __getattr__, __dir__, __all__ = attach(
     dict.fromkeys(("Oracle", "SceneReading", "SeenObject"), "._oracle")
     | dict.fromkeys(("FactorRegressors", "SpriteReading", "factor_changes"), "._gan_regressors")
     | dict.fromkeys(("Discriminator", "Generator"), "._style_gan")
-    | dict.fromkeys(("PersonalScores", "score_personal"), "._personal_grading")
+    | dict.fromkeys(("PersonalScores", "between_instances", "score_personal"), "._personal_grading")
     | {"gan_gates": "._gan_gates"}
     | dict.fromkeys(("EditScores", "score_edit"), "._grading")
     | {"Recipe": "._recipe", "scene_tokenizer": "._tokenizer"}

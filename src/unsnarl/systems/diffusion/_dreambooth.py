@@ -3,8 +3,9 @@
     L = |e - e_theta(z_t, t, f("a V* class"))|^2  +  w |e' - e_theta(z'_t', t', f("a class"))|^2,
 
 the first term over photos of the subject, the second over images that the host itself made of the class before it was tuned
-(prior preservation; w = 0 leaves it out). Hosts that predict something else than the noise are asked for that in its place. Only LoRA on the attention layers is trained. Whatever the photos share, such as a
-background, is learned with the subject: the baseline of systems that disentangle the two.
+(prior preservation; w = 0 leaves it out). Hosts that predict something else than the noise are asked for that in its place.
+Only LoRA on the attention layers is trained. Whatever the photos share, such as a background, is learned with the subject: the
+baseline of systems that disentangle the two.
 """
 
 from __future__ import annotations
