@@ -78,7 +78,7 @@ def change(path, value):
         (["rows", 0, "difference", "low"], None, "does not enclose"),
         (["rows", 0, "higher_is_better"], False, "mean difference"),
         (["rows", 0, "role"], "extra", "no row is central"),
-        (["verdict"], "does not hold", "its rows say 'holds'"),
+        (["verdict"], "does not hold", "its rows and gates say 'holds'"),
         (["settings"], {"a": object()}, "not a plain value"),
         (["settings"], {1: 2}, "not a string"),
         (["seconds"], math.inf, "holds inf"),

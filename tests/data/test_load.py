@@ -60,7 +60,7 @@ def test_files_by_path(tmp_path):
     ("name", "options", "error", "message"),
     [
         ("sprtes", {}, UnknownNameError, "unknown data set 'sprtes'; did you mean 'sprites'"),
-        ("qqq", {}, UnknownNameError, "known: shapes3d, sprites, glyphs"),
+        ("qqq", {}, UnknownNameError, "known: shapes3d, sprites, color_sprites, glyphs"),
         ("digits", {"size": 3}, OptionError, "digits has no option 'size'; its options are: none"),
         ("sprites", {"sise": 3}, OptionError, "sprites has no option 'sise'; its options are: size, image_size, "),
         ("shapes3d", {"path": "x"}, OptionError, r"the published file is read by load\('3dshapes', path=\.\.\.\)"),

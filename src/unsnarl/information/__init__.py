@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from unsnarl.information._gaussian import gaussian_entropy as gaussian_entropy
     from unsnarl.information._gaussian import gaussian_mutual_information as gaussian_mutual_information
     from unsnarl.information._gaussian import gaussian_total_correlation as gaussian_total_correlation
+    from unsnarl.information._gaussian import gaussian_wasserstein_correlation as gaussian_wasserstein_correlation
     from unsnarl.information._kde_entropy import kde_bandwidth as kde_bandwidth
     from unsnarl.information._kde_entropy import kde_entropy as kde_entropy
     from unsnarl.information._kernel import centered_kernel_alignment as centered_kernel_alignment
@@ -109,6 +110,7 @@ __getattr__, __dir__, __all__ = attach(
         "gaussian_entropy": "._gaussian",
         "gaussian_mutual_information": "._gaussian",
         "gaussian_total_correlation": "._gaussian",
+        "gaussian_wasserstein_correlation": "._gaussian",
         "hellinger_distance": "._divergences",
         "hsic": "._kernel",
         "jackknife_error": "._denoiser_information",
