@@ -9,7 +9,7 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 from unsnarl.diffusion import Host, PseudoTokens
-from unsnarl.errors import DataError, FileError, OptionError
+from unsnarl.errors import CheckpointError, DataError, FileError, OptionError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -97,7 +97,7 @@ def test_saved_words_are_read_by_diffusers_too(tmp_path):
     for path in paths:
         other.pipeline.load_textual_inversion(str(path))
     assert torch.allclose(other.encode_texts(["a <new1> left of a <new2>"]).context, told, atol=1e-6)
-    with PseudoTokens(host, "<new3>", "cat") as third, pytest.raises((FileError, Exception), match="new3"):
+    with PseudoTokens(host, "<new3>", "cat") as third, pytest.raises(CheckpointError, match="new3"):
         third.read(tmp_path)
     with PseudoTokens(host, "<new1>", "cat", vectors=2) as longer, pytest.raises(FileError, match="shape"):
         longer.read(tmp_path)
