@@ -50,7 +50,7 @@ class Silent:
     def __init__(self):
         self.asked = {}
 
-    def __call__(self, what, prompts, seed=0):
+    def __call__(self, what, prompts):
         self.asked[what] = list(prompts)
         return torch.zeros(len(prompts), 3, 32, 32)
 
@@ -230,6 +230,31 @@ def test_a_generator_that_learns_nothing_is_no_host_for_persons():
     assert gates[1].value == 0.0
     assert told == [("personal instances", 1, 1)]
     assert all(torch.equal(before[k], v) for k, v in pipeline.unet.state_dict().items())
+
+
+def test_gates_of_sprites_are_those_of_their_numbers(monkeypatch):
+    from unsnarl.claims.gates import _sprites
+    from unsnarl.zoo._gan_gates import GATES
+
+    numbers = {name: bar for name, (bar, _) in GATES.items()} | {"renders: sure": 0.5, "gan: Frechet floor": 3.0}
+    asked = {}
+    monkeypatch.setattr(
+        _sprites, "gan_gates", lambda models, **options: asked.update(options, models=models) or numbers
+    )
+    generator = _sprites.sprite_gates("gan-tiny-32", "G", "R", 300)
+    assert asked["models"] == {"gan-regressors": "R", "gan-tiny-32": "G"}
+    assert asked["correlate"] is None
+    assert all(gate.met for gate in generator)
+    assert {g.name for g in generator if g.asked[:2] in (">=", "<=") and "inf" not in g.asked} == {
+        name.removeprefix("gan: ") for name in GATES if name.startswith("gan: ")
+    }
+    regressors = _sprites.sprite_gates("gan-regressors", "R", "R", 300)
+    assert [g.name for g in regressors] == ["worst R2 on renders", "shape accuracy on renders", "renders: sure"]
+    assert asked["models"] == {"gan-regressors": "R"}
+    numbers |= {"gan: coverage": 0.5, "gan: Frechet distance over floor": 0.6}
+    missed = [g.name for g in _sprites.sprite_gates("gan-correlated-32", "G", "R", 300) if not g.met]
+    assert missed == ["coverage", "Frechet distance over floor"]
+    assert asked["correlate"] == _sprites.CORRELATED
 
 
 def test_images_of_gates_are_made_in_parts():

@@ -55,12 +55,11 @@ def card_text(recipe: Recipe, folder: Path) -> str:
         "",
         f"{recipe.summary[0].upper()}{recipe.summary[1:]}.",
         "",
-        f'Load it with `unsnarl.zoo.load("{recipe.name}")`; train it again with `unsnarl zoo train {recipe.name}`, which gives the',
-        "same numbers on the same machine.",
+        f'Load it with `unsnarl.zoo.load("{recipe.name}")`; train it again with `unsnarl zoo train {recipe.name}`.',
         "",
         "## Training",
         "",
-        f"- data: the captioned scenes of `unsnarl.data.scenes` or another simulator of the package, endless and synthetic, seed {recipe.seed}",
+        f"- data: {recipe.data}, endless and synthetic, seed {recipe.seed}",
         f"- {recipe.steps:,} steps of {recipe.batch_size} observations",
     ]
     if recipe.needs:
@@ -80,7 +79,7 @@ def card_text(recipe: Recipe, folder: Path) -> str:
         "",
         "## Limits",
         "",
-        "It knows small rendered scenes and the words of their captions, and nothing of photographs or of language. Its use is to try",
+        "It knows small rendered images, the words of their captions where there are any, and nothing of photographs or language. Its use is to try",
         "methods where the truth behind every image is known.",
         "",
     ]

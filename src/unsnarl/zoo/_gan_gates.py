@@ -191,14 +191,3 @@ def _generator_gates(
 def _rendered_again(images: Tensor, reading: SpriteReading) -> float:
     again = to_signed(render_color_sprites(reading.rows))
     return float((again - images.cpu()).square().mean().sqrt())
-
-
-def unmet(numbers: Mapping[str, float]) -> dict[str, str]:
-    """The gates that are not met (or not measured), each with its number and its bar."""
-    out = {}
-    for name, (bar, side) in GATES.items():
-        value = numbers.get(name)
-        met = value is not None and (value >= bar if side == "least" else value <= bar)
-        if not met:
-            out[name] = f"{'not measured' if value is None else f'{value:.3f}'}, must be at {side} {bar:g}"
-    return out

@@ -250,6 +250,7 @@ def gan_recipe(
         steps=images // batch_size,
         batch_size=batch_size,
         seed=seed,
+        data="coloured sprites",
         settings={
             "gamma": GAMMA,
             "path_weight": PATH_WEIGHT,

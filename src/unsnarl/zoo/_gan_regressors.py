@@ -24,7 +24,7 @@ from unsnarl.data.scenes import to_signed
 from unsnarl.errors import DataError
 from unsnarl.training import EMA, Task
 from unsnarl.zoo._degrade import degrade
-from unsnarl.zoo._networks import ResidualBlock, read_network, write_network
+from unsnarl.zoo._networks import ResidualBlock, average_writer, read_network
 from unsnarl.zoo._recipe import Recipe
 from unsnarl.zoo._schedule import adamw, cosine_rate, set_rate
 
@@ -270,10 +270,6 @@ class RegressorTask(Task):
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
 
 
-def _export(task: Any, models: Mapping[str, Any], folder: Path) -> None:
-    write_network(task.average.module, folder, {"network": "FactorNetwork"})
-
-
 def _load(folder: Path) -> FactorRegressors:
     return FactorRegressors(read_network(FactorNetwork(), folder))
 
@@ -283,10 +279,11 @@ GAN_REGRESSORS = Recipe(
     summary="reads shape, hue, size, orientation, place and background of a coloured sprite; differentiable",
     make=lambda models, steps: RegressorTask(steps=steps),
     batches=lambda models: RegressorBatches(BATCH, seed=10),
-    export=_export,
+    export=average_writer("FactorNetwork"),
     load=_load,
     steps=STEPS,
     batch_size=BATCH,
     seed=10,
+    data="coloured sprites, half of them made worse",
     settings={"degraded": DEGRADED},
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,15 @@ def write_network(network: nn.Module, folder: Path, config: dict[str, Any]) -> N
     with atomic_write(folder / "model.safetensors", "wb") as file:
         file.write(save(state))
     write_json(folder / "config.json", config)
+
+
+def average_writer(network: str) -> Callable[[Any, Mapping[str, Any], Path], None]:
+    """What a recipe writes whose task has the average of one network: that average, named in its config."""
+
+    def export(task: Any, models: Mapping[str, Any], folder: Path) -> None:
+        write_network(task.average.module, folder, {"network": network})
+
+    return export
 
 
 def read_network(network: Any, folder: Path) -> Any:

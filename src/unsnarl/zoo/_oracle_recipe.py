@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from unsnarl.data.scenes import SceneStream, render_scenes, to_signed
 from unsnarl.training import EMA, Task
 from unsnarl.zoo._degrade import degrade
-from unsnarl.zoo._networks import read_network, write_network
+from unsnarl.zoo._networks import average_writer, read_network
 from unsnarl.zoo._oracle import Oracle, OracleNetwork, OracleTargets, oracle_loss, oracle_targets
 from unsnarl.zoo._recipe import Recipe
 from unsnarl.zoo._schedule import adamw, cosine_rate, set_rate
@@ -68,10 +67,6 @@ def scene_tensors(scenes: Any) -> tuple[Tensor, ...]:
     return to_signed(drawn.images), *oracle_targets(scenes, shown).tensors()
 
 
-def _export(task: Any, models: Mapping[str, Any], folder: Path) -> None:
-    write_network(task.average.module, folder, {"network": "OracleNetwork"})
-
-
 def _load(folder: Path) -> Oracle:
     return Oracle(read_network(OracleNetwork(), folder))
 
@@ -81,7 +76,7 @@ ORACLE = Recipe(
     summary="reads every factor of a scene from its image; grades edits",
     make=lambda models, steps: OracleTask(steps=steps),
     batches=lambda models: OracleBatches(BATCH, seed=5),
-    export=_export,
+    export=average_writer("OracleNetwork"),
     load=_load,
     steps=STEPS,
     batch_size=BATCH,

@@ -34,6 +34,7 @@ class Recipe:
         batch_size: observations a step.
         seed: of weights, noise and data.
         needs: names of the models it stands on.
+        data: what it learns from, in a few words, for the model's card.
         settings: what else determines the numbers, for the run's configuration and the model's card.
     """
 
@@ -47,6 +48,7 @@ class Recipe:
     batch_size: int
     seed: int = 0
     needs: tuple[str, ...] = ()
+    data: str = "the captioned scenes of `unsnarl.data.scenes`"
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def train(

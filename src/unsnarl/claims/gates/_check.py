@@ -90,7 +90,8 @@ def check_zoo(
     """
     found: dict[str, list[Gate] | None] = {}
     for name in names or recipes():
-        plain = recipe(name).name
+        one = recipe(name)
+        plain = one.name
         try:
             folder = find_folder(plain, trained)
         except FileError:
@@ -102,7 +103,7 @@ def check_zoo(
         found[plain] = gates
         if record:
             write_gates(folder, gates, time.perf_counter() - start)
-            write_card(recipe(plain), folder)
+            write_card(one, folder)
     return found
 
 

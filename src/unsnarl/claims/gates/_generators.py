@@ -68,11 +68,11 @@ class _Maker:
     def __init__(self, host: Host, report: Report, rows: int = 20):
         self.host, self.report, self.rows = host, report, rows
 
-    def __call__(self, what: str, prompts: Sequence[str], seed: int = 0) -> Tensor:
+    def __call__(self, what: str, prompts: Sequence[str]) -> Tensor:
         parts = []
         for start in range(0, len(prompts), self.rows):
             part = list(prompts[start : start + self.rows])
-            seeds = [seed + start + i for i in range(len(part))]
+            seeds = range(start, start + len(part))
             parts.append(self.host.generate(part, seeds=seeds, steps=STEPS, guidance=GUIDANCE, rows=self.rows))
             self.report(what, start + len(part), len(prompts))
         return torch.cat(parts) if parts else torch.empty(0, 3, self.host.image_size, self.host.image_size)
