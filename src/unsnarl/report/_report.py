@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import importlib
-import importlib.metadata
 import math
-import platform
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,12 +18,12 @@ from unsnarl.report import _curves, _intervals
 from unsnarl.report._grids import SHOWN, reconstruction, traversal
 from unsnarl.report._heat_map import arrange, cell
 from unsnarl.report._images import are_images, differences, png_bytes, reduced, tile, to_pixels
+from unsnarl.report._origin import constructor_lines, environment, one_line, today, trained_lines
 from unsnarl.report._page import Picture, check_target, data_uri, picture, write_page
 from unsnarl.report._score_rows import Collected, collect
 from unsnarl.report._style import clean, number, shade
 
 MOST_TRAVERSALS = 24
-PACKAGES = ("torch", "numpy", "scikit-learn", "lightning")
 
 
 def write_report(
@@ -389,17 +386,10 @@ def _meta(work: _Material) -> list[str]:
         meta.append(f"{work.count:,} observations")
     if work.table is not None:
         meta.append(f"{len(work.table.names)} factor{'s' if len(work.table.names) != 1 else ''}")
-    return [*meta, _today()]
-
-
-def _today() -> str:
-    day = datetime.date.today()
-    return f"{day.day} {day:%B %Y}"
+    return [*meta, today()]
 
 
 def _reproduce(work: _Material, found: Collected | None, command: str | None, measured: bool) -> dict[str, Any]:
-    from unsnarl import __version__
-
     params = work.model.get_params() if work.has("get_params") else {}
     lines: list[str] = []
     if command is not None:
@@ -407,52 +397,18 @@ def _reproduce(work: _Material, found: Collected | None, command: str | None, me
     else:
         lines.append("import unsnarl")
         if work.model is not None:
-            lines += [*_constructor(work.model, params), *_trained(work.model)]
+            lines += [*constructor_lines(work.model, params), *trained_lines(work.model)]
         if work.data is not None:
-            what = _one_line(work.data) if work.table is not None else f"{work.count:,} observations"
+            what = one_line(work.data) if work.table is not None else f"{work.count:,} observations"
             lines += textwrap.wrap(f"data = ...  # {what}", 76, subsequent_indent="#   ", break_on_hyphens=False)
         arguments = [a for a, part in (("model", work.model), ("data", work.data)) if part is not None]
         if found is not None and measured:
-            options = "".join(f", {k}={_one_line(v)}" for k, v in work.measure_options.items())
+            options = "".join(f", {k}={one_line(v)}" for k, v in work.measure_options.items())
             lines.append(f"scores = unsnarl.measure(model.transform(data), data.factors{options})")
         named = ", ".join([*arguments, *(["scores"] if found is not None and "data" in arguments else [])])
         if found is not None and "data" not in arguments:
             named = ", ".join([*arguments, "scores=scores"])
         lines.append(f'unsnarl.report({named}, to="report.html")')
-    facts = [("unsnarl", __version__), ("Python", platform.python_version())]
-    facts += [(name, version) for name in PACKAGES if (version := _version(name))]
-    facts.append(("machine", f"{platform.system()} {platform.machine()}"))
     seed = next((params[k] for k in ("seed", "random_state") if k in params), None)
-    if seed is not None:
-        facts.append(("seed", _one_line(seed)))
-    return {"text": "\n".join(clean(line) for line in lines), "facts": facts}
-
-
-def _constructor(model: Any, params: Mapping[str, Any]) -> list[str]:
-    kind = type(model)
-    public = kind.__module__.startswith("unsnarl.")
-    start = [""] if public else [f"from {kind.__module__} import {kind.__name__}", ""]
-    name = f"unsnarl.{kind.__name__}" if public else kind.__name__
-    if not params:
-        return [*start, f"model = {name}()"]
-    return [*start, f"model = {name}(", *(f"    {k}={_one_line(v)}," for k, v in params.items()), ")"]
-
-
-def _trained(model: Any) -> list[str]:
-    """How far it was trained, which is no parameter of the model."""
-    history = getattr(model, "history_", None)
-    if history is None or not len(history):
-        return []
-    return [f"model.fit(...)  # its history ends at step {int(_curves.curve_columns(history)[0]['step'].max()):,}"]
-
-
-def _one_line(value: Any, limit: int = 160) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+    told = {} if seed is None else {"seed": seed}
+    return {"text": "\n".join(clean(line) for line in lines), "facts": environment(told)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise
@@ -19,8 +18,8 @@ from unsnarl.errors import OptionError
 from unsnarl.measures._scores import Scores
 from unsnarl.measures.survival._baselines import ForestSurvival, RidgeCox
 from unsnarl.measures.survival._concordance import sksurv
+from unsnarl.report._origin import PACKAGES, constructor_lines, environment, one_line, today
 from unsnarl.report._page import check_target, picture, write_page
-from unsnarl.report._report import PACKAGES, _constructor, _one_line, _today, _version
 from unsnarl.report._style import clean, number
 from unsnarl.report._survival_plots import fold_plot, percent, share_bars, survival_curves
 from unsnarl.report._survival_study import SurvivalStudy, run_study
@@ -120,7 +119,7 @@ def write_survival_report(
         target,
         eyebrow="unsnarl survival",
         title=title or f"{name} on {len(data):,} patients",
-        meta=[f"{len(data):,} patients", f"{int(data.event.sum()):,} events", *data.modalities, _today()],
+        meta=[f"{len(data):,} patients", f"{int(data.event.sum()):,} events", *data.modalities, today()],
         lead=lead,
         finding=finding,
         sections=[*((anchors.get(k, k), names[k]) for k, v in parts.items() if v), ("reproduce", "Reproduce")],
@@ -375,22 +374,16 @@ def _patients(data: SurvivalData, unit: str) -> dict[str, Any]:
 
 
 def _reproduce(model: Any, data: SurvivalData, command: str | None, options: dict[str, Any]) -> dict[str, Any]:
-    from unsnarl import __version__
-
     params = model.get_params() if callable(getattr(model, "get_params", None)) else {}
     if command is None:
         given = ", ".join(f"{k}={v}" for k, v in options.items())
         lines = [
             "import unsnarl",
             "from unsnarl.report import write_survival_report",
-            *_constructor(model, params),
-            f"data = ...  # {_one_line(data)}",
+            *constructor_lines(model, params),
+            f"data = ...  # {one_line(data)}",
             f'write_survival_report(model, data, "report.html", {given})',
         ]
         command = "\n".join(lines)
-    packages = (*PACKAGES, "scikit-survival")
-    facts = [("unsnarl", __version__), ("Python", platform.python_version())]
-    facts += [(name, version) for name in packages if (version := _version(name))]
-    facts += [("machine", f"{platform.system()} {platform.machine()}")]
-    facts += [(name, _one_line(value)) for name, value in options.items()]
+    facts = environment(options, (*PACKAGES, "scikit-survival"))
     return {"text": "\n".join(clean(line) for line in command.strip().splitlines()), "facts": facts}
