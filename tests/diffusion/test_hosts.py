@@ -224,6 +224,16 @@ def test_pipelines_by_whatever_they_are_called(unet_pipeline, tmp_path):
         load_pipeline(3)
 
 
+def test_a_folder_in_half_precision_and_without_its_third_encoder_is_read_whole(flow_pipeline, tmp_path):
+    before = Host(flow_pipeline).generate("a cat", seeds=[1], steps=2)
+    flow_pipeline.to(torch.float16).save_pretrained(tmp_path)
+    host = Host(tmp_path)
+    assert {p.dtype for part in (host.denoiser, host.pipeline.text_encoder) for p in part.parameters()} == {
+        torch.float32
+    }
+    assert torch.allclose(host.generate("a cat", seeds=[1], steps=2), before, atol=0.02)
+
+
 def test_families_that_are_not_supported(unet_pipeline):
     import diffusers
 

@@ -130,7 +130,7 @@ def _loaded(name: str) -> Any:
     if name.startswith(PREFIX):
         return load(name).requires_grad_(False)
     try:
-        found = transformers().CLIPVisionModelWithProjection.from_pretrained(name)
+        found = transformers().CLIPVisionModelWithProjection.from_pretrained(name, dtype=torch.float32)
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise FileError(

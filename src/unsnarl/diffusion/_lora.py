@@ -85,7 +85,9 @@ class Lora:
             denoiser._hf_peft_config_loaded = False
             if hasattr(denoiser, "peft_config"):
                 del denoiser.peft_config
-            raise OptionError(f"targets={list(self.targets)} name no linear map of this denoiser") from error
+            if not any(key.endswith(self.targets) for key, _ in denoiser.named_modules()):
+                raise OptionError(f"targets={list(self.targets)} name no layer of this denoiser") from error
+            raise OptionError(f"targets={list(self.targets)} cannot be adapted: {error}") from error
         for p in self.parameters().values():
             if p.dtype in (torch.float16, torch.bfloat16):
                 p.data = p.data.float()  # updates of 1e-4 are lost in half precision
@@ -123,7 +125,7 @@ class Lora:
         denoiser.unload_lora()
         denoiser._hf_peft_config_loaded = False  # diffusers leaves None
         for key, p in denoiser.named_parameters():
-            p.requires_grad_(self._learned_before[key])
+            p.requires_grad_(self._learned_before.get(key, p.requires_grad))  # others may have come since
 
     # ---- saving ---------------------------------------------------------------------------------------------------
 

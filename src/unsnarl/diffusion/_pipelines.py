@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from unsnarl.errors import FileError, OptionError
 from unsnarl.zoo._extra import diffusers
@@ -12,7 +15,7 @@ from unsnarl.zoo._shelf import PREFIX, load
 
 
 def load_pipeline(pipeline: Any) -> Any:
-    """The diffusers pipeline of a name; a pipeline is returned as it is.
+    """The diffusers pipeline of a name, in single precision; a pipeline is returned as it is.
 
     Args:
         pipeline: "zoo/sd-tiny-32" or another model of the zoo; a hub name such as "stable-diffusion-v1-5/stable-diffusion-v1-5",
@@ -41,7 +44,7 @@ def load_pipeline(pipeline: Any) -> Any:
             f"{name} has no model_index.json; a folder must be one that save_pretrained of a pipeline wrote"
         )
     try:
-        found = library.DiffusionPipeline.from_pretrained(name)
+        found = library.DiffusionPipeline.from_pretrained(name, dtype=torch.float32, **_absent(folder))
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise FileError(
@@ -49,3 +52,12 @@ def load_pipeline(pipeline: Any) -> Any:
         ) from error
     found.set_progress_bar_config(disable=True)
     return found
+
+
+def _absent(folder: Path) -> dict[str, None]:
+    """The parts that a pipeline was saved without, which diffusers wants to be told when they are not optional."""
+    try:
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # a name on the hub, or a damaged file, which diffusers reports
+    return {name: None for name, value in index.items() if value == [None, None]}

@@ -90,7 +90,9 @@ class PriorCache:
             if kept.dtype != np.uint8 or kept.ndim != 4 or len(kept) != self.rows:
                 raise DataError(f"{path} is no part of {self.rows} images of a prior cache; remove its folder")
             return torch.from_numpy(kept)
-        seeds = [self.seed + i for i in range(start, start + self.rows)]
+        # in memory nothing is asked to fit another number of images later
+        last = start + self.rows if path is not None else min(start + self.rows, self.n)
+        seeds = [self.seed + i for i in range(start, last)]
         made = self.host.generate(self.prompt, seeds=seeds, steps=self.steps, guidance=self.guidance, rows=self.rows)
         bytes_ = ((made + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
         if path is not None:

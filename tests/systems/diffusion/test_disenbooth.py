@@ -12,11 +12,12 @@ from unsnarl.diffusion._conditions import Condition
 from unsnarl.diffusion._hosts import Host
 from unsnarl.diffusion._image_encoder import ImageEncoder
 from unsnarl.diffusion._lora import Lora
-from unsnarl.errors import CheckpointError, DataError, NotFittedError, OptionError, TrainingError
+from unsnarl.errors import CheckpointError, DataError, FileError, NotFittedError, OptionError, TrainingError
 from unsnarl.systems.diffusion._disenbooth import DisenBooth
 from unsnarl.systems.diffusion._disenbooth_task import DisenBoothTask, likeness, told_with
 from unsnarl.systems.diffusion._irrelevant import IrrelevantAdapter
 from unsnarl.systems.diffusion._personal_task import Asking, PhotoBatches, denoising_errors
+from unsnarl.systems.diffusion._personalizer import sampled_prompts
 from unsnarl.zoo import _sd3_recipe, _sd_recipe
 from unsnarl.zoo._clip_recipes import image_processor
 from unsnarl.zoo._contrastive import clip_config
@@ -216,7 +217,8 @@ def test_only_the_gradient_of_the_lora_is_clipped(pipeline):
 def test_the_defaults_are_the_papers():
     model = DisenBooth()
     assert model.base == "stabilityai/stable-diffusion-2-1-base"
-    assert model.image_encoder == "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
+    model._text_width = lambda: 1024  # of Stable Diffusion 2.1
+    assert model._object("image_encoder") == "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
     assert (model.rank, model.weak_weight, model.contrast_weight, model.lr) == (4, 0.01, 0.001, 1e-4)
     assert (model.weight_decay, model.clip_norm, model.batch_size, model.prior_weight) == (1e-2, 1.0, 1, 0.0)
 
@@ -305,6 +307,53 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(pipeline, encoder, ph
     again.remove()
     with pytest.raises(CheckpointError, match="weak_weight"):
         fitted(pipeline, encoder, photos, weak_weight=0.5, **options)
+    assert not hasattr(pipeline.unet, "peft_config")
+    with pytest.raises(FileError, match="folder of a run"):
+        fitted(pipeline, encoder, photos).save(tmp_path)
+
+
+def test_hosts_in_half_precision_learn_and_go_on(pipeline, encoder, photos, tmp_path):
+    pipeline.save_pretrained(tmp_path / "half", variant=None)
+    half = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "half", dtype=torch.bfloat16)
+    model = fitted(half, encoder, photos, run=tmp_path / "run", prior_weight=1.0, prior_images=3)
+    assert all(p.dtype == torch.float32 for p in model.lora_.parameters().values())
+    model.remove()
+    half.to(torch.float16).save_pretrained(tmp_path / "half16")
+    by_path = fitted(tmp_path / "half16", encoder, photos)
+    assert {p.dtype for p in by_path.host.pipeline.text_encoder.parameters()} == {torch.float32}
+    assert by_path.generate(PROMPT, steps=2).isfinite().all()
+
+
+def test_it_can_be_saved_while_it_learns(pipeline, encoder, photos, tmp_path):
+    fitted(pipeline, encoder, photos, callbacks=[lambda step, model: step == 2 and model.save(tmp_path)])
+    pipeline.unet.unload_lora()
+    again = DisenBooth.load(tmp_path, base=pipeline, image_encoder=encoder)
+    assert np.isnan(again.cosine_)
+    assert len(again.photo_embeddings_) == 4
+
+
+def test_the_encoder_that_fits_is_found(pipeline, photos):
+    with pytest.raises(OptionError, match=r"width 32 \(only for 128, 768, 1024\); give image_encoder="):
+        DisenBooth(pipeline).fit(photos, PROMPT)
+    model = DisenBooth("zoo/sd-tiny-32")
+    model._text_width = lambda: 128
+    assert model.encoder.name == "zoo/clip-tiny"
+    assert model._config()["image_encoder"] == "zoo/clip-tiny"
+    assert DisenBooth(pipeline, ImageEncoder("zoo/clip-tiny"))._config()["image_encoder"] == "zoo/clip-tiny"
+
+
+def test_the_prior_is_made_and_encoded_by_parts(pipeline, encoder, photos, tmp_path, monkeypatch):
+    sizes, made = [], []
+    encode, generate = Host.encode_images, Host.generate
+    monkeypatch.setattr(Host, "encode_images", lambda s, x: sizes.append(len(x)) or encode(s, x))
+    monkeypatch.setattr(Host, "generate", lambda s, p, **o: made.append(len(o["seeds"])) or generate(s, p, **o))
+    options = {"prior_weight": 1.0, "prior_images": 18}
+    fitted(pipeline, encoder, photos, **options).remove()
+    assert (max(sizes), sum(made)) == (16, 18)
+    for _ in range(2):  # the second goes on with what the first has made
+        made.clear()
+        fitted(pipeline, encoder, photos, run=tmp_path, **options).remove()
+    assert made == []
 
 
 def test_a_loss_that_explodes_gives_the_host_back(pipeline, encoder, photos):
@@ -517,6 +566,7 @@ def test_what_cannot_work_is_refused_and_what_will_not_work_warned_of(pipeline, 
         model.generate(PROMPT, 0, **short)
     with pytest.warns(UserWarning, match="'a cat' lacks the identifier"):
         model.generate([PROMPT, "a cat"], steps=1, seeds=[0, 1])
+    assert sampled_prompts(PROMPT, np.int64(3)) == ([PROMPT], [3])
     with pytest.raises(OptionError, match="3 references for 2 images"):
         model.generate(PROMPT, photos[:3], image_weight=1.0, seeds=[0, 1])
     with pytest.raises(OptionError, match="2 prompts and 3 seeds"):
@@ -525,8 +575,16 @@ def test_what_cannot_work_is_refused_and_what_will_not_work_warned_of(pipeline, 
         model.generate(PROMPT, generator=torch.Generator())
     with pytest.raises(OptionError, match="output"):
         model.generate(PROMPT, output="jpg")
+    with pytest.raises(OptionError, match="negative_prompt_embeds is not taken"):
+        model.generate(PROMPT, negative_prompt_embeds=torch.zeros(1, 2, 3))
+    with pytest.raises(OptionError, match="one text for all images"):
+        model.generate(PROMPT, negative_prompt=["dark"])
+    assert torch.equal(model.generate(PROMPT, negative_prompt=None, **short), model.generate(PROMPT, **short))
     with pytest.raises(OptionError, match="reference=4"):
         model.irrelevant_embedding(4)
+    by_number = model.generate("", [2, 0], text_weight=0.0, image_weight=1.0, seeds=np.arange(2), steps=1)
+    by_photo = model.generate("", photos[[2, 0]], text_weight=0.0, image_weight=1.0, seeds=[0, 1], steps=1)
+    torch.testing.assert_close(by_number, by_photo)
     with pytest.raises(DataError, match="one photo, got 2"):
         model.irrelevant_embedding(photos[:2])
     model.remove()
@@ -537,6 +595,7 @@ def test_what_cannot_work_is_refused_and_what_will_not_work_warned_of(pipeline, 
         ({"lr": 0.0}, "lr"),
         ({"batch_size": 0}, "batch_size"),
         ({"identifier": " "}, "identifier"),
+        ({"betas": (0.9, 1.5)}, "betas"),
     ):
         with pytest.raises(OptionError, match=message):
             DisenBooth(pipeline, encoder, **options).fit(photos, PROMPT, **fit)

@@ -22,16 +22,18 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from unsnarl.arrays import check_range
 from unsnarl.diffusion._conditions import Condition
-from unsnarl.diffusion._image_encoder import ImageEncoder, fitting_encoder
+from unsnarl.diffusion._image_encoder import FITTING, ImageEncoder, fitting_encoder
 from unsnarl.diffusion._lora import Lora
 from unsnarl.diffusion._photos import load_photos
 from unsnarl.errors import DataError, FileError, OptionError
@@ -51,9 +53,9 @@ class DisenBooth(Personalizer):
     Args:
         base: a pipeline, a name ("stabilityai/stable-diffusion-2-1-base", "stable-diffusion-v1-5/stable-diffusion-v1-5",
             "zoo/sd-tiny-32"), a folder, or a `Host`. A pipeline that is given is adapted in place.
-        image_encoder: a CLIP whose projected embedding is as wide as the text's vectors: "laion/CLIP-ViT-H-14-laion2B-s32B-b79K" (1024)
-            for Stable Diffusion 2, "openai/clip-vit-large-patch14" (768) for 1, "zoo/clip-tiny" (128) for the zoo; or what else
-            `ImageEncoder` takes.
+        image_encoder: a CLIP whose projected embedding is as wide as the text's vectors, or what else `ImageEncoder` takes. When absent,
+            the one that fits the host's texts: "laion/CLIP-ViT-H-14-laion2B-s32B-b79K" (1024) for Stable Diffusion 2,
+            "openai/clip-vit-large-patch14" (768) for 1, "zoo/clip-tiny" (128) for the zoo.
         rank: of the LoRA.
         alpha: its scale times the rank; the rank when absent.
         weak_weight: lambda_2.
@@ -91,7 +93,7 @@ class DisenBooth(Personalizer):
     def __init__(
         self,
         base: Any = "stabilityai/stable-diffusion-2-1-base",
-        image_encoder: Any = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+        image_encoder: Any = None,
         rank: int = 4,
         *,
         alpha: float | None = None,
@@ -128,8 +130,22 @@ class DisenBooth(Personalizer):
     def encoder(self) -> ImageEncoder:
         """The image encoder, loaded on first use."""
         if not hasattr(self, "_encoder"):
-            self._encoder = ImageEncoder(self.image_encoder)
+            self._encoder = ImageEncoder(self._object("image_encoder"))
         return self._encoder
+
+    def _object(self, name: str) -> Any:
+        if name != "image_encoder" or self.image_encoder is not None:
+            return getattr(self, name)
+        width = self._text_width()
+        if width not in FITTING:
+            known = ", ".join(map(str, FITTING))
+            raise OptionError(
+                f"no image encoder is known for texts of width {width} (only for {known}); give image_encoder="
+            )
+        return FITTING[width]
+
+    def _text_width(self) -> int:
+        return int(self.host.encode_texts([""]).context.shape[-1])
 
     # ---- learning -------------------------------------------------------------------------------------------------
 
@@ -173,7 +189,9 @@ class DisenBooth(Personalizer):
         Cost: two rows of the denoiser, forward and backward, for each photo of a batch and step; texts, latents and image embeddings
         are computed once.
         """
+        self._check()
         self._check_widths()
+        self.__dict__.pop("cosine_", None)  # of what was learned before
         self._fit(
             images,
             subject_prompt,
@@ -205,7 +223,7 @@ class DisenBooth(Personalizer):
         check_range(self.contrast_weight, "contrast_weight", low=0)
 
     def _check_widths(self) -> int:
-        width = int(self.host.encode_texts([""]).context.shape[-1])
+        width = self._text_width()
         if self.encoder.width != width and not self.map_width:
             raise OptionError(
                 f"the image encoder's embeddings have {self.encoder.width} numbers and the text's vectors {width}: "
@@ -269,10 +287,11 @@ class DisenBooth(Personalizer):
 
     @torch.no_grad()
     def _irrelevant(self, reference: Any) -> Float[Tensor, "n width"]:
-        if isinstance(reference, int):
-            known = len(self.photo_embeddings_)
-            check_range(reference, "reference", low=0, high=known - 1, integer=True)
-            seen = self.photo_embeddings_[[reference]]
+        numbers = list(reference) if isinstance(reference, (list, tuple, range)) else [reference]
+        if numbers and all(isinstance(number, Integral) for number in numbers):
+            for number in numbers:
+                check_range(number, "reference", low=0, high=len(self.photo_embeddings_) - 1, integer=True)
+            seen = self.photo_embeddings_[[int(number) for number in numbers]]
         else:
             seen = self.encoder(load_photos(reference, self.host.image_size)).float()
         return self.adapter_(seen.to(self.host.device))
@@ -284,7 +303,7 @@ class DisenBooth(Personalizer):
         *,
         text_weight: float = 1.0,
         image_weight: float = 0.0,
-        seeds: int | Sequence[int] = 0,
+        seeds: int | np.integer | Sequence[int] | np.ndarray = 0,
         steps: int = 50,
         guidance: float = 7.0,
         negative: str = "",
@@ -299,7 +318,7 @@ class DisenBooth(Personalizer):
 
         Args:
             prompt: one, or one an image.
-            reference: a photo, the number of a photo that was learned from, or as many photos as images.
+            reference: a photo, the number of a photo that was learned from, or as many photos or numbers as images.
             text_weight: w_text.
             image_weight: w_img.
             seeds: one an image.
@@ -357,7 +376,8 @@ class DisenBooth(Personalizer):
     # ---- saving ---------------------------------------------------------------------------------------------------
 
     def _facts(self) -> dict[str, Any]:
-        return {**super()._facts(), "cosine": self.cosine_, "source_width": self.encoder.width}
+        cosine = getattr(self, "cosine_", None)  # known once all is learned
+        return {**super()._facts(), "cosine": cosine, "source_width": self.encoder.width}
 
     def _save_more(self, folder: Path) -> None:
         from safetensors.torch import save
@@ -376,4 +396,5 @@ class DisenBooth(Personalizer):
         self.adapter_ = self._make_adapter()
         load_weights(self.adapter_, tensors, folder / ADAPTER)
         self.adapter_.to(self.host.device).eval()
-        self.cosine_ = float(facts.get("cosine", float("nan")))
+        cosine = facts.get("cosine")
+        self.cosine_ = float("nan") if cosine is None else float(cosine)

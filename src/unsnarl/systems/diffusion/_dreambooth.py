@@ -14,6 +14,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -173,7 +174,7 @@ class DreamBoothLoRA(Personalizer):
         self,
         prompt: str | Sequence[str],
         *,
-        seeds: int | Sequence[int] = 0,
+        seeds: int | np.integer | Sequence[int] | np.ndarray = 0,
         steps: int = 50,
         guidance: float = 7.0,
         output: str = "pt",

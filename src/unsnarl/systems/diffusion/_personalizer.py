@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -25,8 +26,15 @@ from unsnarl.files import json_values, reason
 from unsnarl.systems._learner import fingerprint
 from unsnarl.systems.diffusion._personal_task import PersonalTask, PhotoBatches
 from unsnarl.training import Run, stream_seed, train, write_json
+from unsnarl.zoo._recipe import SHELF
+from unsnarl.zoo._shelf import PREFIX
 
+ENCODED_AT_ONCE = 8
 Callback = Callable[[int, Any], None]
+_NOT_TAKEN = (
+    *("generator", "num_images_per_prompt", "output_type", "prompts", "conditions", "negative_conditions"),
+    *("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"),
+)
 _DIFFUSERS_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance", "negative_prompt": "negative"}
 
 
@@ -81,6 +89,8 @@ class Personalizer:
         check_range(self.lr, "lr", low=0, open_low=True)
         for name in ("weight_decay", "prior_weight"):
             check_range(getattr(self, name), name, low=0)
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise OptionError(f"betas={self.betas} must be two numbers from 0 to below 1")
         check_range(self.clip_norm, "clip_norm", low=0, open_low=True)
         if not isinstance(self.identifier, str) or not self.identifier.strip():
             raise OptionError(f"identifier={self.identifier!r} must be a word")
@@ -145,22 +155,26 @@ class Personalizer:
         self._check_photos(photos)
         beside = self._prepare(photos)
         said = class_prompt or getattr(prior, "prompt", None) or self.class_prompt(subject_prompt)
-        kept = self._prior(prior, said)
-        latents = host.encode_images(photos)
+        kept = self._prior(prior, said, run)
+        latents = _encoded(host, photos)
         self.subject_prompt_ = subject_prompt
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream_seed(self.seed, 0))
-            self.lora_ = Lora(host, rank=self.rank, alpha=self.alpha, name=type(self).__name__.lower())
-            self.task_ = self._make_task(self.lora_, kept)
-        self.task_.to(host.device)
         folder = None
         if run is not None:
             first = [p.detach().flatten()[:1000] for p in list(host.denoiser.parameters())[:4]]
-            data = fingerprint(photos, *beside, *first, *(() if kept is None else kept[:1]))
+            data = fingerprint(*(t.float() for t in (photos, *beside, *first, *(() if kept is None else kept[:1]))))
             config = {"system": type(self).__name__, **self._config(), "subject_prompt": subject_prompt, "data": data}
             folder = Run(run, config, resume=resume)
         batches = PhotoBatches(latents, *beside, batch_size=self.batch_size, seed=self.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream_seed(self.seed, 0))
+            self.lora_ = Lora(host, rank=self.rank, alpha=self.alpha, name=type(self).__name__.lower())
+            try:
+                self.task_ = self._make_task(self.lora_, kept)
+            except BaseException:
+                self.remove()
+                raise
         try:
+            self.task_.to(host.device)
             rows = train(
                 self.task_,
                 batches,
@@ -184,15 +198,21 @@ class Personalizer:
     def _check_photos(self, photos: Tensor) -> None:
         """Warn of what cannot be learned from these photos."""
 
-    def _prior(self, prior: Any, class_prompt: str) -> tuple[Tensor, Condition] | None:
+    def _prior(
+        self, prior: Any, class_prompt: str, run: str | os.PathLike[str] | None
+    ) -> tuple[Tensor, Condition] | None:
         if self.prior_weight == 0:
             if prior is not None:
                 warnings.warn("prior is given but prior_weight=0: it is not used", UserWarning, stacklevel=4)
             return None
         if prior is None:
-            prior = PriorCache(self.host, class_prompt, self.prior_images, seed=self.seed)
-        images = prior.images() if isinstance(prior, PriorCache) else load_photos(prior, self.host.image_size)
-        return self.host.encode_images(images), self.host.encode_texts([class_prompt])
+            kept = None if run is None else Path(run) / "prior"  # so that a run that goes on finds them
+            prior = PriorCache(self.host, class_prompt, self.prior_images, seed=self.seed, folder=kept)
+        if isinstance(prior, PriorCache):
+            latents = prior.latents()
+        else:
+            latents = _encoded(self.host, load_photos(prior, self.host.image_size))
+        return latents, self.host.encode_texts([class_prompt])
 
     # ---- asking ---------------------------------------------------------------------------------------------------
 
@@ -217,10 +237,17 @@ class Personalizer:
     @staticmethod
     def _named(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         named = {_DIFFUSERS_NAMES.get(name, name): value for name, value in given.items()}
-        for name in ("generator", "num_images_per_prompt", "prompt_embeds", "output_type"):
+        for name in _NOT_TAKEN:
             if name in named:
-                raise OptionError(f"{name} is not taken here; give seeds=, one an image, and output=")
-        return defaults | named
+                raise OptionError(
+                    f"{name} is not taken here; give prompt, negative=, seeds=, one an image, and output="
+                )
+        named = defaults | named
+        if named.get("negative", "") is None:
+            named["negative"] = ""
+        if not isinstance(named.get("negative", ""), str):
+            raise OptionError(f"negative={named['negative']!r} must be one text for all images")
+        return named
 
     # ---- saving ---------------------------------------------------------------------------------------------------
 
@@ -230,11 +257,14 @@ class Personalizer:
         for name in inspect.signature(type(self).__init__).parameters:
             if name == "self":
                 continue
-            value = getattr(self, name)
+            value = self._object(name) if name in self._objects else getattr(self, name)
             if name in self._objects and not isinstance(value, (str, os.PathLike)):
                 value = _name_of(value)
             out[name] = json_values(os.fspath(value) if isinstance(value, os.PathLike) else value)
         return out
+
+    def _object(self, name: str) -> Any:
+        return getattr(self, name)
 
     def _facts(self) -> dict[str, Any]:
         return {"subject_prompt": self.subject_prompt_}
@@ -253,6 +283,8 @@ class Personalizer:
         """
         self._check_fitted()
         where = Path(folder)
+        if (where / "checkpoint").is_dir():
+            raise FileError(f"{where} is the folder of a run, which needs its own config.json; save into another one")
         try:
             where.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -311,14 +343,26 @@ class Personalizer:
         return model
 
 
+def _encoded(host: Host, images: Tensor) -> Tensor:
+    """Images as latents, a few at a time: an autoencoder takes far more memory than what comes out of it."""
+    return torch.cat([host.encode_images(part) for part in images.split(ENCODED_AT_ONCE)])
+
+
 def _name_of(value: Any) -> str | None:
-    """The name that an object of diffusers or transformers was loaded by."""
+    """The name that an object of diffusers or transformers was loaded by; "zoo/..." wherever the package lies."""
+    given = getattr(value, "name", None)
+    if isinstance(given, str):  # of an ImageEncoder
+        return given
     value = getattr(value, "pipeline", getattr(value, "model", value))
     name = getattr(getattr(value, "config", None), "_name_or_path", None) or getattr(value, "name_or_path", None)
-    return str(name) if name else None
+    if not name:
+        return None
+    return PREFIX + Path(name).name if Path(name).parent == SHELF else str(name)
 
 
-def sampled_prompts(prompt: str | Sequence[str], seeds: int | Sequence[int]) -> tuple[list[str], list[int]]:
+def sampled_prompts(
+    prompt: str | Sequence[str], seeds: int | np.integer | Sequence[int] | np.ndarray
+) -> tuple[list[str], list[int]]:
     """One prompt and one seed an image; a single one of either stands for all.
 
     Examples:
@@ -326,7 +370,7 @@ def sampled_prompts(prompt: str | Sequence[str], seeds: int | Sequence[int]) -> 
         (['a sks cat', 'a sks cat'], [0, 1])
     """
     texts = [prompt] if isinstance(prompt, str) else list(prompt)
-    numbers = [int(seeds)] if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    numbers = [int(seed) for seed in np.atleast_1d(seeds)]
     if not texts or not numbers:
         raise OptionError("give at least one prompt and one seed")
     if len(texts) == 1:
