@@ -15,7 +15,8 @@ from unsnarl.claims.gates import Gate, _check, _generators, check_zoo, unmet_gat
 from unsnarl.claims.gates._gate import mean_gate, share_gate
 from unsnarl.claims.gates._generators import _Maker, _says, confirmed, full_captions
 from unsnarl.claims.gates._graders import SEED, area_under_curve, clip_gates, identity_gates, oracle_gates, reading_hits
-from unsnarl.data.scenes import SceneStream, describe, parse
+from unsnarl.claims.gates._showing import SHOWS, least_changes
+from unsnarl.data.scenes import Scene, SceneObject, SceneStream, describe, parse, render_scenes
 from unsnarl.diffusion import Host
 from unsnarl.errors import UnknownNameError
 from unsnarl.zoo import SceneReading, SeenObject
@@ -86,6 +87,21 @@ def test_true_readings_are_all_hits_and_false_ones_none():
     assert np.mean(wrong["background"]) < 0.5
 
 
+def test_what_does_not_show_has_no_distance_to_its_other_values():
+    flat = Scene((SceneObject("circle", "red", x=0.3), SceneObject("cat", "blue", size="large", x=0.7)))
+    changes = least_changes([flat, Scene(())])
+    assert changes["turn"][0, 0] == changes["facing"][0, 0] == 0
+    assert changes["facing"][0, 1] > SHOWS
+    assert (changes["color"][0] > SHOWS).all()
+    assert all(np.isnan(values[1]).all() for values in changes.values())
+    one, other = (render_scenes([s]).images.astype(float) / 255 for s in (flat, flat.intervene(color="orange")))
+    assert 0 < changes["color"][0, 0] <= np.sqrt(((one - other) ** 2).sum()) + 1e-9
+    tiny = Scene((SceneObject("cat", "blue", size="very small"),))
+    assert least_changes([tiny])["texture"][0, 0] < changes["texture"][0, 1]
+    hits = reading_hits([flat, Scene(())], np.ones((2, 2)), [true_reading(s) for s in (flat, Scene(()))], changes)
+    assert (len(hits["turn"]), len(hits["color"])) == (1, 2)
+
+
 def test_an_oracle_without_training_misses():
     from unsnarl.zoo import Oracle
     from unsnarl.zoo._oracle import OracleNetwork
@@ -117,10 +133,12 @@ def test_a_clip_without_training_finds_by_chance():
     from unsnarl.zoo._clip_recipes import CLIP_TINY
 
     torch.manual_seed(0)
-    (gate,) = clip_gates("clip-eval", CLIP_TINY.make({}, 10).model.eval(), scene_tokenizer(), groups=2)
+    gate, back = clip_gates("clip-eval", CLIP_TINY.make({}, 10).model.eval(), scene_tokenizer(), groups=2)
     assert gate.n == 128
     assert gate.value < 0.15
     assert gate.low == 0.8
+    assert back.value < 0.15
+    assert back.asked == ""
 
 
 def test_prompts_are_confirmed_by_the_scenes_they_describe():
@@ -137,15 +155,14 @@ def test_prompts_are_confirmed_by_the_scenes_they_describe():
 
 
 def test_prompt_gates_are_met_by_a_generator_that_obeys():
-    captions = full_captions(SceneStream(SEED), 40)
-    all_scenes = {
-        c.text: s for b in [SceneStream(SEED).batch(range(200))] for c, s in zip(b.captions, b.scenes, strict=True)
-    }
+    captions, scenes = full_captions(SceneStream(SEED), 40)
     make = Silent()
-    gates = _generators.prompt_gates("sd", make, Seer([all_scenes[c.text] for c in captions]), 40)
+    gates = _generators.prompt_gates("sd", make, Seer(scenes), 40)
     assert make.asked["prompts"] == [c.text for c in captions]
     by_name = {g.name: g for g in gates}
-    assert all(by_name[n].met for n in ("category", "colour", "background", "relation", "style"))
+    for n in ("category", "colour", "background", "relation", "style"):
+        assert by_name[n].met
+        assert by_name[f"{n} of the true images"].value == by_name[n].value
     blank = [SceneReading((), "plain", "red", "none", "none")] * 40
     nothing = _generators.prompt_gates("sd", Silent(), type("Blind", (), {"read": lambda s, i: blank})(), 40)
     assert not any(g.met for g in nothing if g.low > 0)
@@ -176,16 +193,18 @@ def test_single_words_say_one_thing():
                 told = parse(word)
                 kind = told.objects[0]["kind"] if told.objects else "cat"
                 loose = dict(told.loose)
-                seen = SeenObject(
-                    kind, loose.get("color", "x"), loose.get("texture", "x"), "", "", "", 0.5, 0.5, 0.5, 1.0
-                )
+                color = loose.get("color", "x")
+                of_object, of_ground = ("x", color) if self.on_the_ground else (color, "x")
+                seen = SeenObject(kind, of_object, loose.get("texture", "x"), "", "", "", 0.5, 0.5, 0.5, 1.0)
                 pattern = told.pattern or loose.get("pattern", "x")
-                out.append(SceneReading((seen,), pattern, "x", told.style or loose.get("style", "x"), "none"))
+                out.append(SceneReading((seen,), pattern, of_ground, told.style or loose.get("style", "x"), "none"))
             return out
 
-    gates = _generators.word_gates("sd", make, Reads(), 2)
-    assert all(g.value == 1 for g in gates)
-    assert len(gates) == 6
+    for Reads.on_the_ground in (False, True):
+        gates = {g.name.removeprefix("single words, "): g for g in _generators.word_gates("sd", make, Reads(), 2)}
+        assert all(g.value == 1 for g in gates.values())
+        assert gates.keys() == {"single words", "kind", "color", "texture", "pattern", "style", "synonyms"}
+        assert gates["synonyms"].n == 6
 
 
 def test_frames_need_both_words():
@@ -196,13 +215,17 @@ def test_frames_need_both_words():
 
         def read(self, images):
             texts = list(self.asked.values())[-1]
-            frames = [parse(text).frame or ("white" if self.toss(i) else "black") for i, text in enumerate(texts)]
+            frames = [parse(text).frame or self.toss(i, text) for i, text in enumerate(texts)]
             return [SceneReading((), "plain", "red", "none", frame) for frame in frames]
 
-    fair = Framed(lambda i: (i // 4) % 2)
-    assert [g.met for g in _generators.frame_gates("sd", fair, fair, 80)] == [True, True, True]
-    unfair = Framed(lambda i: True)
-    assert [g.met for g in _generators.frame_gates("sd", unfair, unfair, 80)] == [True, False, True]
+    def met(toss):
+        made = Framed(toss)
+        return [g.met for g in _generators.frame_gates("sd", made, made, 40)]
+
+    assert met(lambda i, text: ("black", "white")[(i // 4) % 2]) == [True, True, True, True, True]
+    assert met(lambda i, text: "white") == [True, False, True, True, True]
+    assert met(lambda i, text: "white" if text in ("odd", "tock") else "black") == [True, True, False, False, True]
+    assert met(lambda i, text: ("black", "white", "none")[(i // 4) % 3])[-1] is False
 
 
 def test_attention_that_is_untrained_is_at_chance():
@@ -257,6 +280,16 @@ def test_gates_of_sprites_are_those_of_their_numbers(monkeypatch):
     assert asked["correlate"] == _sprites.CORRELATED
 
 
+def test_regressors_are_graded_without_a_generator():
+    from unsnarl.claims.gates._sprites import sprite_gates
+    from unsnarl.zoo._gan_regressors import FactorNetwork, FactorRegressors
+
+    torch.manual_seed(0)
+    gates = sprite_gates("gan-regressors", *[FactorRegressors(FactorNetwork())] * 2, 300)
+    assert not any(g.met for g in gates if g.asked)
+    assert {"worst R2 on renders", "shape accuracy on renders"} <= {g.name for g in gates}
+
+
 def test_images_of_gates_are_made_in_parts():
     from tiny_hosts import tiny_unet_pipeline
 
@@ -282,7 +315,7 @@ def test_a_record_is_kept_beside_the_weights(tmp_path, monkeypatch):
     assert rows[1] == "60,2"
     assert "Not measured yet" in card_text(recipe("oracle"), folder)
     found = check_zoo(["oracle", "clip-eval"], trained=tmp_path, share=0.03, record=True)
-    assert found["clip-eval"] is None
+    assert "clip-eval are not there" in found["clip-eval"]
     kept = read_gates(folder)
     assert len(kept["gates"]) == len(found["oracle"])
     text = (folder / "README.md").read_text()
@@ -290,10 +323,16 @@ def test_a_record_is_kept_beside_the_weights(tmp_path, monkeypatch):
     assert asked(kept["gates"][0]) == "at least 0.98"
     monkeypatch.setattr(_check, "find_folder", lambda name: folder)
     first = "factors read rightly on renders"
+    assert unmet_gates({"oracle": [first]})[0] == "the gates of zoo/oracle were only measured on a share of 0.03"
+    assert "share of 0.03" in text
+    _check.write_gates(folder, found["oracle"], 1.0)
     assert any(first in sentence for sentence in unmet_gates({"oracle": []}))
     assert len(unmet_gates({"oracle": [first]})) == 1
     with pytest.raises(UnknownNameError, match="factors read"):
         unmet_gates({"oracle": ["factors read"]})
+    torch.manual_seed(3)
+    write_network(OracleNetwork(), folder, {})
+    assert unmet_gates({"oracle": [first]})[0] == "the gates of zoo/oracle were measured on other weights"
     (folder / "gates.json").unlink()
     assert unmet_gates({"oracle": []}) == ["the gates of zoo/oracle were not measured"]
 

@@ -154,8 +154,51 @@ def test_an_exact_edit_reaches_and_keeps_all():
         "kept": 1.0,
         "identity": pytest.approx(1.0),
         "psnr_outside": pytest.approx(math.nan, nan_ok=True),
+        "ssim_outside": pytest.approx(math.nan, nan_ok=True),
         "distance": 0.0,
     }
+
+
+def test_what_is_gone_moved_or_added_is_not_kept():
+    cat, tree, cup = SceneObject("cat", "red", x=0.25), SceneObject("tree", "blue", x=0.8), SceneObject("cup", "green")
+    scene = Scene((cat, tree))
+    after = [Scene((tree,)), Scene((replace(cat, x=0.55), tree)), Scene((cat, tree, cup)), Scene((cat,)), scene]
+    given = {"oracle": Fixed([scene] * 5, after), "identity": no_identity}
+    scores = score_edit(images_of([scene] * 5), images_of(after), {"background": "red"}, of="cat", **given)
+    assert scores.identity.tolist() == pytest.approx([0.0, 1.0, 1.0, 1.0, 1.0])
+    assert scores.kept_by_factor["place"].tolist() == [0.0, 0.0, 1.0, 1.0, 1.0]
+    assert scores.kept_by_factor["others"].tolist() == [1.0, 1.0, 0.5, 0.0, 1.0]
+    assert scores.kept[-1] == 1.0
+    facing = score_edit(
+        images_of([scene]), images_of([scene]), {}, of="tree", oracle=Fixed([scene], [scene]), identity=no_identity
+    )
+    assert np.isnan(facing.kept_by_factor["facing"]).all()
+
+
+def test_structural_similarity_is_that_of_its_formula():
+    generator = np.random.default_rng(0)
+    scene = Scene((SceneObject("cat", "red"),))
+    before = images_of([scene])
+    after = (before + 0.3 * torch.from_numpy(generator.normal(size=before.shape)).float()).clamp(-1, 1)
+    weights = np.exp(-0.5 * (np.hypot(*np.mgrid[-3:4, -3:4]) / 1.5) ** 2)
+    weights /= weights.sum()
+
+    def window(row, column):
+        values = []
+        for a, b in zip(before[0].double().numpy(), after[0].double().numpy(), strict=True):
+            x, y = (v[row : row + 7, column : column + 7] for v in (a, b))
+            mx, my = (weights * x).sum(), (weights * y).sum()
+            vx, vy, both = ((weights * p * q).sum() for p, q in ((x - mx, x - mx), (y - my, y - my), (x - mx, y - my)))
+            values.append((2 * mx * my + 4e-4) * (2 * both + 3.6e-3) / ((mx**2 + my**2 + 4e-4) * (vx + vy + 3.6e-3)))
+        return np.mean(values)
+
+    by_hand = np.array([[window(r, c) for c in range(26)] for r in range(26)])
+    mask = np.zeros((1, 32, 32), dtype=bool)
+    for first in (0, 16):
+        mask[:, :first] = True
+        given = {"oracle": Fixed([scene], [scene]), "identity": no_identity}
+        found = score_edit(before, after, {}, mask=mask, **given).ssim_outside[0]
+        assert found == pytest.approx(by_hand[first:].mean(), abs=1e-4)
 
 
 def test_pixels_that_may_change_do_not_count():
@@ -177,6 +220,8 @@ def test_pixels_that_may_change_do_not_count():
         ({"after": torch.zeros(2, 3, 32, 32)}, DataError, "must be equal"),
         ({"before": torch.full((1, 3, 32, 32), 9.0)}, DataError, r"\[-1, 1\]"),
         ({"before": torch.zeros(1, 1, 32, 32)}, DataError, "shape"),
+        ({"before": torch.zeros(0, 3, 32, 32)}, DataError, "no image"),
+        ({"asked": {"facing": "left"}, "of": "tree"}, OptionError, "a tree faces"),
         ({"mask": np.zeros((1, 8, 8), dtype=bool)}, DataError, "mask"),
     ],
 )
@@ -215,3 +260,22 @@ def test_a_recipe_trains_into_a_run_and_gives_the_same_model_again(tmp_path):
     crops = torch.rand(2, 3, 24, 24)
     assert torch.equal(small.load(first)(crops), small.load(second)(crops))
     assert not torch.equal(small.load(first)(crops), IdentityTask(steps=3).network(crops))
+
+
+def test_a_mirrored_oracle_reads_the_mirror_image_as_the_image():
+    torch.manual_seed(0)
+    network = OracleNetwork()
+    images = to_signed(render_scenes(SceneStream(seed=6).scenes(range(6))).images)
+    seen, other = (
+        Oracle(network, mirrored=True)._answers(images),
+        Oracle(network, mirrored=True)._answers(images.flip(-1)),
+    )
+    facing = sum(len(v) for name, v in OF_OBJECT.items() if name != "facing")
+    assert list(OF_OBJECT)[-1] == "facing"
+    torch.testing.assert_close(other[0].flip(-1), seen[0])
+    torch.testing.assert_close(other[2], seen[2])
+    back = other[1].flip(-1)
+    torch.testing.assert_close(back[:, :facing], seen[1][:, :facing])
+    torch.testing.assert_close(back[:, [facing + 1, facing]], seen[1][:, [facing, facing + 1]])
+    torch.testing.assert_close(1 - back[:, -2], seen[1][:, -2])
+    assert not torch.allclose(Oracle(network)._answers(images)[0], seen[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from unsnarl.claims._claim import Claim, Row, Tuning
 from unsnarl.claims._fingerprint import fingerprint
 from unsnarl.claims._jobs import TROUBLE, Job, Outcome, known, run_jobs
 from unsnarl.claims._progress import Progress
-from unsnarl.errors import OptionError, UnsnarlError
+from unsnarl.errors import FileError, OptionError, UnsnarlError
 
 
 class ClaimError(UnsnarlError, RuntimeError):
@@ -37,7 +38,7 @@ class _Bench:
         self.engine, self.workers, self.display = engine, workers, display
         self.outcomes: dict[str, Outcome] = {}
         modules = {claim.arm(name).run.__module__ for name in claim.arms}
-        self.fingerprints = {module: fingerprint(module, claim.sources) for module in modules}
+        self.fingerprints = {module: fingerprint(module, claim.sources) + _weights(claim) for module in modules}
 
     def job(self, arm: str, seed: int, options: Mapping[str, Any]) -> Job:
         run = self.claim.arm(arm).run
@@ -140,6 +141,22 @@ class _Bench:
             f"kept, details are in {trouble}; the same command tries the failed ones again",
             failures,
         )
+
+
+def _weights(claim: Claim) -> str:
+    """A digest of the weights of the zoo's models that a claim stands on, so that results of others are not reused."""
+    if not claim.gates:
+        return ""
+    from unsnarl.zoo._card import weights_digest
+    from unsnarl.zoo._recipe import find_folder
+
+    digests = []
+    for name in sorted(claim.gates):
+        try:
+            digests.append(weights_digest(find_folder(name)))
+        except FileError:
+            digests.append("absent")  # the run will say so, if it needs it
+    return "-" + hashlib.sha256("".join(digests).encode()).hexdigest()[:8]
 
 
 def arm_options(row: Row, arm: str, tuning: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

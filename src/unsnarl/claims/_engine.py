@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from unsnarl.arrays import check_range
-from unsnarl.claims._assemble import _assemble
+from unsnarl.claims._assemble import _assemble, _unmet
 from unsnarl.claims._bench import ClaimError, _Bench, _stated
 from unsnarl.claims._claim import Claim
 from unsnarl.claims._jobs import check_engine
@@ -102,6 +102,8 @@ def run_claim(
     claim = load_claim(slug) if isinstance(slug, str) else slug
     chosen_seeds = _check_seeds(seeds, claim)
     at_a_time = check_engine(engine, workers)
+    if not quick:
+        _unmet(claim)  # a gate that does not exist is told before the runs
     root = Path(runs).resolve() / "claims" / claim.slug / ("quick" if quick else "")
     shown_root = Path(runs) / "claims" / claim.slug
     display = Progress(claim.slug, at_a_time, shown=progress)

@@ -95,16 +95,16 @@ def check(
             bar.close()
     missed = 0
     for model, gates in found.items():
-        typer.echo(model if gates else f"{model}: no weights" if gates is None else f"{model}: no gates")
-        width = max((len(gate.name) for gate in gates or []), default=0)
-        for gate in gates or []:
-            asked = gate.low > float("-inf") or gate.high < float("inf")
+        if isinstance(gates, str) or not gates:
+            typer.echo(f"{model}: {gates or 'no gates of its own'}")
+            continue
+        typer.echo(model)
+        width = max(len(gate.name) for gate in gates)
+        for gate in gates:
             missed += not gate.met
-            mark = ("met" if gate.met else "NOT MET") if asked else ""
+            mark = ("met" if gate.met else "NOT MET") if gate.asked else ""
             error = "" if gate.error != gate.error else f"+- {gate.error:.3f}"
-            typer.echo(
-                f"  {gate.name:<{width}}  {gate.value:6.3f} {error:<9}  {gate.asked if asked else '':<13} {mark}".rstrip()
-            )
+            typer.echo(f"  {gate.name:<{width}}  {gate.value:6.3f} {error:<9}  {gate.asked:<13} {mark}".rstrip())
     if missed:
         typer.echo(f"{missed} gate{'s' * (missed > 1)} not met")
         raise typer.Exit(1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,18 +19,21 @@ CURVE_ROWS = 150
 
 def write_curve(metrics: Sequence[dict[str, Any]], folder: Path) -> None:
     """Losses of a training as a table of at most 150 rows, each the mean of its stretch; the step is the stretch's last."""
-    rows = [row for row in metrics if "loss" in row]
+    rows = [row for row in metrics if any(name.rpartition(".")[2] == "loss" for name in row)]
     if not rows:
         return
-    names = [name for name in rows[-1] if name not in ("seconds", "step")]
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in ("seconds", "step")]
     length = -(-len(rows) // CURVE_ROWS)
     with atomic_write(folder / CURVE, "w") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["step", *names])
         for start in range(0, len(rows), length):
             part = rows[start : start + length]
-            means = [sum(float(row.get(name, 0.0)) for row in part) / len(part) for name in names]
-            writer.writerow([part[-1]["step"], *(f"{mean:.5g}" for mean in means)])
+            writer.writerow([part[-1]["step"], *(_mean([row[name] for row in part if name in row]) for name in names)])
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{math.fsum(values) / len(values):.5g}" if values else ""  # what is not computed at every step
 
 
 def write_card(recipe: Recipe, folder: Path) -> Path:
@@ -72,7 +77,15 @@ def card_text(recipe: Recipe, folder: Path) -> str:
     if gates is None:
         lines.append("Not measured yet; `unsnarl zoo check` measures them.")
     else:
-        lines += [f"Measured on {gates['date']} by `unsnarl zoo check`; those without a bound are told, not asked.", ""]
+        partly = (
+            ""
+            if gates.get("share", 1) >= 1
+            else f" on a share of {gates['share']:g} of the observations, which is not enough"
+        )
+        lines += [
+            f"Measured on {gates['date']} by `unsnarl zoo check`{partly}; those without a bound are told, not asked.",
+            "",
+        ]
         lines += ["| what | value | standard error | asked | n |", "|---|---|---|---|---|"]
         lines += [_row(gate) for gate in gates["gates"]]
     lines += [
@@ -84,6 +97,14 @@ def card_text(recipe: Recipe, folder: Path) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def weights_digest(folder: Path) -> str:
+    """A digest of all weights in a model's folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        digest.update(path.relative_to(folder).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 def read_gates(folder: Path) -> dict[str, Any] | None:

@@ -152,7 +152,11 @@ def gan_gates(
         out |= {f"regressors: R2 of {factor} on {kind}": value for factor, value in found.items()}
         out[f"{kind}: sure"] = float(reading.sure.mean())
         out[f"{kind}: rendered again"] = _rendered_again(images, reading)
-    return out if name not in models else out | _generator_gates(models[name], regressors, n, seed, correlate)
+    return (
+        out
+        if name == "gan-regressors" or name not in models
+        else out | _generator_gates(models[name], regressors, n, seed, correlate)
+    )
 
 
 def _generator_gates(

@@ -106,12 +106,16 @@ class OracleNetwork(nn.Module):
         scene_values = sum(map(len, OF_SCENE.values()))
         self.whole = nn.Sequential(nn.Linear(2 * (coarse + joined), 128), nn.SiLU(), nn.Linear(128, scene_values))
 
-    def forward(self, images: Float[Tensor, "n 3 side side"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Centre logits (n, kind, 16, 16), factors of objects (n, values, 16, 16), factors of scenes (n, values)."""
+    def maps(self, images: Float[Tensor, "n 3 side side"]) -> tuple[Tensor, Tensor]:
+        """What is seen at 16 x 16 and at 8 x 8 cells."""
         if images.shape[-1] != 2 * MAP:
             images = functional.adaptive_avg_pool2d(images, 2 * MAP)
         middle = self.middle(self.fine(images))
-        coarse = self.coarse(middle)
+        return middle, self.coarse(middle)
+
+    def forward(self, images: Float[Tensor, "n 3 side side"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Centre logits (n, kind, 16, 16), factors of objects (n, values, 16, 16), factors of scenes (n, values)."""
+        middle, coarse = self.maps(images)
         joined = self.joined(middle + self.back(coarse))
         seen = torch.cat([f(x) for x in (coarse, joined) for f in (_mean, _most)], dim=1)
         return self.centres(joined), self.local(joined), self.whole(seen)
@@ -130,13 +134,14 @@ class Oracle:
 
     Args:
         network: an `OracleNetwork` that is trained, or a module that answers like one.
+        mirrored: also look at the mirror image, and take the mean of both answers.
 
     Examples:
         `Oracle.read(images)[0].objects[0].color`
     """
 
-    def __init__(self, network: Any):
-        self.network = network.eval()
+    def __init__(self, network: Any, *, mirrored: bool = False):
+        self.network, self.mirrored = network.eval(), mirrored
 
     def read(self, images: Float[Tensor, "n 3 side side"], rows: int = 128) -> list[SceneReading]:
         """What is in each image.
@@ -148,18 +153,34 @@ class Oracle:
         out: list[SceneReading] = []
         with torch.inference_mode():
             for part in images.split(rows):
-                centres, local, whole = self.network(part)
+                centres, local, whole = self._answers(part)
                 heat, kinds = torch.sigmoid(centres).max(1)
                 out += [_reading(*row) for row in zip(heat.cpu(), kinds.cpu(), local.cpu(), whole.cpu(), strict=True)]
         return out
 
+    def _answers(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        seen: tuple[Tensor, Tensor, Tensor] = self.network(images)
+        if not self.mirrored:
+            return seen
+        other = self.network(images.flip(-1))
+        back = other[0].flip(-1), _mirrored_back(other[1]), other[2]
+        centres, local, whole = ((a + b) / 2 for a, b in zip(seen, back, strict=True))
+        return centres, local, whole
+
     def features(self, images: Float[Tensor, "n 3 side side"]) -> Float[Tensor, "n feature"]:
         """Unit vectors of all that the network sees, at two resolutions: their distance says how unlike two images look."""
         with torch.inference_mode():
-            middle = self.network.middle(self.network.fine(images))
-            coarse = self.network.coarse(middle)
-            parts = [functional.normalize(x, dim=1).flatten(1) / x.shape[-1] for x in (middle, coarse)]
+            parts = [functional.normalize(x, dim=1).flatten(1) / x.shape[-1] for x in self.network.maps(images)]
             return torch.cat(parts, dim=1)
+
+
+def _mirrored_back(local: Tensor) -> Tensor:
+    """What was read of the objects of a mirror image, as of the image: left is right, and centres lie on the other side."""
+    *values, box = local.flip(-1).split([*map(len, OF_OBJECT.values()), BOX], dim=1)
+    facing = list(OF_OBJECT).index("facing")
+    values[facing] = values[facing].flip(1)
+    size, x, y = box.split(1, dim=1)
+    return torch.cat([*values, size, 1 - x, y], dim=1)
 
 
 def _reading(heat: Tensor, kinds: Tensor, local: Tensor, whole: Tensor) -> SceneReading:

@@ -15,19 +15,28 @@ from unsnarl.zoo._degrade import degrade
 from unsnarl.zoo._networks import average_writer, read_network
 from unsnarl.zoo._oracle import Oracle, OracleNetwork, OracleTargets, oracle_loss, oracle_targets
 from unsnarl.zoo._recipe import Recipe
-from unsnarl.zoo._schedule import adamw, cosine_rate, set_rate
+from unsnarl.zoo._schedule import adamw, restarting_rate, set_rate
 
-BATCH, STEPS, DEGRADED = 32, 9_000, 0.5
+BATCH, STEPS, DEGRADED = 32, 21_000, 0.5
+RESTART = 9_000  # step at which the learning rate rises again: what it read rightly went on rising with training
 
 
 class OracleTask(Task):
-    """The sum of the oracle's losses; the network kept is the average over the last steps."""
+    """The sum of the oracle's losses; the network kept is the average over the last steps.
 
-    def __init__(self, *, steps: int, lr: float = 2e-3, degraded: float = DEGRADED):
+    Args:
+        steps: over which the learning rate falls, twice if they are more than `restart`.
+        lr: highest learning rate.
+        degraded: share of the images made worse.
+        restart: step at which the learning rate rises again.
+    """
+
+    def __init__(self, *, steps: int, lr: float = 2e-3, degraded: float = DEGRADED, restart: int = RESTART):
         super().__init__()
         self.network = OracleNetwork()
         self.average = EMA(self.network, steps=200)
-        self.steps, self.lr, self.degraded = steps, lr, degraded
+        self.cycles = (restart, steps - restart) if steps > restart else (steps,)
+        self.lr, self.degraded = lr, degraded
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """AdamW."""
@@ -39,7 +48,7 @@ class OracleTask(Task):
         self, phase: str, batch: tuple[Tensor, ...], step: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """All losses and their sum."""
-        set_rate(self.optimizers_["main"], cosine_rate(step, self.steps, 200))
+        set_rate(self.optimizers_["main"], restarting_rate(step, self.cycles, 200))
         images, *targets = batch
         losses = oracle_loss(self.network(degrade(images, generator, self.degraded)), OracleTargets(*targets))
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}
@@ -68,7 +77,7 @@ def scene_tensors(scenes: Any) -> tuple[Tensor, ...]:
 
 
 def _load(folder: Path) -> Oracle:
-    return Oracle(read_network(OracleNetwork(), folder))
+    return Oracle(read_network(OracleNetwork(), folder), mirrored=True)
 
 
 ORACLE = Recipe(
@@ -81,5 +90,5 @@ ORACLE = Recipe(
     steps=STEPS,
     batch_size=BATCH,
     seed=5,
-    settings={"degraded": DEGRADED},
+    settings={"degraded": DEGRADED, "restart": RESTART},
 )

@@ -93,9 +93,10 @@ class Recipe:
         )
         where = Path(folder) / MODEL
         where.mkdir(parents=True, exist_ok=True)
-        self.export(task.eval(), models, where)
-        from unsnarl.zoo._card import write_card, write_curve
+        from unsnarl.zoo._card import GATES, write_card, write_curve
 
+        (where / GATES).unlink(missing_ok=True)  # measured on what is replaced
+        self.export(task.eval(), models, where)
         write_curve(run.history(), where)
         write_card(self, where)
         return where

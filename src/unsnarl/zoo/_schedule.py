@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -21,6 +22,20 @@ def cosine_rate(step: int, steps: int, warmup: int) -> float:
         return (step + 1) / warmup
     done = min(1.0, (step - warmup) / max(1, steps - warmup))
     return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def restarting_rate(step: int, cycles: Sequence[int], warmup: int) -> float:
+    """`cosine_rate` of one cycle after the other (Loshchilov and Hutter 2017, arXiv 1608.03983), each with a warm-up of its own.
+
+    Examples:
+        >>> [round(restarting_rate(s, (100, 200), 10), 3) for s in (0, 9, 99, 100, 109, 299)]
+        [0.1, 1.0, 0.01, 0.1, 1.0, 0.01]
+    """
+    for length in cycles[:-1]:
+        if step < length:
+            return cosine_rate(step, length, warmup)
+        step -= length
+    return cosine_rate(step, cycles[-1], warmup)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, share: float) -> None:

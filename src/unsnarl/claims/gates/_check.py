@@ -17,9 +17,11 @@ from unsnarl.claims.gates._personal import personal_gates
 from unsnarl.claims.gates._sprites import sprite_gates
 from unsnarl.errors import FileError, UnknownNameError
 from unsnarl.files import atomic_write
-from unsnarl.zoo._card import GATES, asked, read_gates, write_card
+from unsnarl.zoo._card import GATES, asked, read_gates, weights_digest, write_card
 from unsnarl.zoo._recipe import find_folder
 from unsnarl.zoo._shelf import load, recipe, recipes
+
+GENERATORS = {"sd-tiny-32", "sd3-tiny-32"}
 
 
 def check_model(
@@ -56,11 +58,11 @@ def check_model(
         from unsnarl.zoo._tokenizer import scene_tokenizer
 
         return clip_gates(plain, model, scene_tokenizer(), max(2, round(32 * share)))
-    if plain in ("sd-tiny-32", "sd3-tiny-32"):
+    if plain in GENERATORS:
         oracle = grader("oracle")
+        given = (oracle, grader("identity"), grader("clip-eval")) if plain == "sd-tiny-32" else ()
         gates = generator_gates(plain, model, oracle, share=share, report=report)
-        if plain == "sd-tiny-32":
-            given = (oracle, grader("identity"), grader("clip-eval"))
+        if given:
             gates += personal_gates(plain, model, *given, instances=max(1, round(12 * share)), report=report)
         return gates
     if plain in ("gan-tiny-32", "gan-correlated-32", "gan-regressors"):
@@ -75,8 +77,8 @@ def check_zoo(
     share: float = 1.0,
     record: bool = False,
     report: Callable[[str, str, int, int], None] | None = None,
-) -> dict[str, list[Gate] | None]:
-    """The gates of several models; None for a model whose weights are not there.
+) -> dict[str, list[Gate] | str]:
+    """The gates of several models; in their place a sentence for a model whose weights, or whose graders', are not there.
 
     Args:
         names: of the models; all when absent.
@@ -88,28 +90,30 @@ def check_zoo(
     Raises:
         UnknownNameError: no such model.
     """
-    found: dict[str, list[Gate] | None] = {}
+    found: dict[str, list[Gate] | str] = {}
     for name in names or recipes():
         one = recipe(name)
         plain = one.name
         try:
             folder = find_folder(plain, trained)
-        except FileError:
-            found[plain] = None
+            start = time.perf_counter()
+            told = None if report is None else partial(report, plain)
+            gates = check_model(plain, trained=trained, share=share, report=told)
+        except FileError as error:
+            found[plain] = str(error)
             continue
-        start = time.perf_counter()
-        told = None if report is None else partial(report, plain)
-        gates = check_model(plain, trained=trained, share=share, report=told)
         found[plain] = gates
         if record:
-            write_gates(folder, gates, time.perf_counter() - start)
+            write_gates(folder, gates, time.perf_counter() - start, share=share)
             write_card(one, folder)
     return found
 
 
-def write_gates(folder: Path, gates: Sequence[Gate], seconds: float) -> Path:
-    """A model's gates as JSON in its folder."""
+def write_gates(folder: Path, gates: Sequence[Gate], seconds: float, *, share: float = 1.0) -> Path:
+    """A model's gates as JSON in its folder, with the weights that they are of."""
     told = {
+        "weights": weights_digest(folder),
+        "share": share,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "seconds": round(seconds, 1),
         "gates": [gate.to_json() for gate in gates],
@@ -121,7 +125,9 @@ def write_gates(folder: Path, gates: Sequence[Gate], seconds: float) -> Path:
 
 
 def unmet_gates(needed: Mapping[str, Sequence[str]]) -> list[str]:
-    """Sentences about gates of shipped models that are not met or were never measured; a claim that needs them is inconclusive.
+    """Sentences about gates of shipped models that are not met, or were not measured in full on these weights.
+
+    A claim that needs them is inconclusive. A generator's gates are what the oracle reads, so they need the oracle's bounded ones.
 
     Args:
         needed: model -> names of its gates; no names stand for all of them.
@@ -131,12 +137,19 @@ def unmet_gates(needed: Mapping[str, Sequence[str]]) -> list[str]:
         FileError: the weights of a model are not there.
     """
     out = []
-    for name, wanted in needed.items():
-        plain = recipe(name).name
-        told = read_gates(find_folder(plain))
+    wanted_of = {recipe(name).name: wanted for name, wanted in needed.items()}
+    if wanted_of.keys() & GENERATORS:
+        wanted_of.setdefault("oracle", ())
+    for plain, wanted in wanted_of.items():
+        folder = find_folder(plain)
+        told = read_gates(folder)
         if told is None:
             out.append(f"the gates of zoo/{plain} were not measured")
             continue
+        if told.get("share", 1) < 1:
+            out.append(f"the gates of zoo/{plain} were only measured on a share of {told['share']:g}")
+        if told.get("weights") != weights_digest(folder):
+            out.append(f"the gates of zoo/{plain} were measured on other weights")
         gates = {gate["name"]: gate for gate in told["gates"]}
         for one in wanted or gates:
             if one not in gates:

@@ -34,14 +34,16 @@ class Gate:
 
     @property
     def met(self) -> bool:
-        """Whether the number is where it should be."""
+        """Whether the number is where it should be; always where nothing is asked."""
+        if math.isinf(self.low) and math.isinf(self.high):
+            return True
         return self.low <= self.value <= self.high
 
     @property
     def asked(self) -> str:
         """What is asked, in a few signs: ">= 0.90", "0.45 to 0.55"."""
         if math.isinf(self.high):
-            return f">= {self.low:.2f}"
+            return "" if math.isinf(self.low) else f">= {self.low:.2f}"
         return f"<= {self.high:.2f}" if math.isinf(self.low) else f"{self.low:.2f} to {self.high:.2f}"
 
     def to_json(self) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from unsnarl.data.scenes import (
     PATTERNS,
     PRIMITIVES,
     STYLES,
+    SYNONYMS,
     TEXTURES,
     THINGS,
     Caption,
+    Scene,
     SceneStream,
     describe,
     held_out_in,
@@ -30,7 +32,7 @@ from unsnarl.diffusion import AttentionStore, Host, daam, token_positions
 from unsnarl.zoo._oracle import SceneReading
 
 STEPS, GUIDANCE = 25, 3.0
-PROMPTS, HELD_OUT, PER_WORD, PER_FRAME, SCENES = 500, 150, 8, 400, 120
+PROMPTS, HELD_OUT, PER_WORD, PER_FRAME, SCENES = 500, 150, 8, 200, 120
 FRAME_WORDS = ("odd", "even"), ("tick", "tock")
 FRUIT = "orange"  # whose word is a colour too
 LEVELS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # log-SNR at which attention is looked at: where places of objects are decided
@@ -79,27 +81,35 @@ class _Maker:
 
 
 def prompt_gates(name: str, make: Make, oracle: Any, n: int) -> list[Gate]:
-    """Full captions of unseen scenes: what each states, factor by factor."""
-    captions = full_captions(SceneStream(SEED), n)
+    """Full captions of unseen scenes: what each states, factor by factor.
+
+    Beside them the same numbers of the renders that the captions describe: the most that the oracle would give anyone.
+    """
+    captions, scenes = full_captions(SceneStream(SEED), n)
     readings = oracle.read(make("prompts", [c.text for c in captions]))
     hits: dict[str, list[bool]] = {}
     for caption, reading in zip(captions, readings, strict=True):
         for group, hit in confirmed(caption, reading):
             hits.setdefault(group, []).append(hit)
     lows = {"category": 0.9, "colour": 0.9, "background": 0.9, "relation": 0.8, "style": 0.85}
-    return [share_gate(name, group, hits.get(group, []), low=low) for group, low in lows.items()] + [
-        share_gate(name, group, hits.get(group, [])) for group in ("texture", "size", "turn", "facing", "frame")
-    ]
+    gates = [share_gate(name, group, hits.get(group, []), low=low) for group, low in lows.items()]
+    gates += [share_gate(name, group, hits.get(group, [])) for group in ("texture", "size", "turn", "facing", "frame")]
+    best: dict[str, list[bool]] = {}
+    for caption, reading in zip(captions, oracle.read(to_signed(render_scenes(scenes).images)), strict=True):
+        for group, hit in confirmed(caption, reading):
+            best.setdefault(group, []).append(hit)
+    return gates + [share_gate(name, f"{group} of the true images", best.get(group, [])) for group in lows]
 
 
-def full_captions(stream: SceneStream, n: int) -> list[Caption]:
-    """The first n full captions of a stream."""
-    found: list[Caption] = []
+def full_captions(stream: SceneStream, n: int) -> tuple[list[Caption], list[Scene]]:
+    """The first n full captions of a stream, and their scenes."""
+    found: list[tuple[Caption, Scene]] = []
     start = 0
     while len(found) < n:
-        found += [c for c in stream.batch(range(start, start + 2 * n)).captions if c.form == "full"]
+        batch = stream.batch(range(start, start + 2 * n))
+        found += [(c, s) for c, s in zip(batch.captions, batch.scenes, strict=True) if c.form == "full"]
         start += 2 * n
-    return found[:n]
+    return [caption for caption, _ in found[:n]], [scene for _, scene in found[:n]]
 
 
 def confirmed(caption: Caption, reading: SceneReading) -> list[tuple[str, bool]]:
@@ -142,7 +152,11 @@ def held_out_gates(name: str, make: Make, oracle: Any, n: int) -> list[Gate]:
 
 
 def word_gates(name: str, make: Make, oracle: Any, each: int) -> list[Gate]:
-    """Prompts of one word. "orange" alone is a colour or a fruit and is left out."""
+    """Prompts of one word. "orange" alone is a colour or a fruit and is left out.
+
+    A colour alone is said of an object or of the background, in the captions that the generators learn from too, and either
+    will do.
+    """
     groups = {
         "kind": (*PRIMITIVES, *THINGS),
         "color": tuple(COLORS),
@@ -150,16 +164,18 @@ def word_gates(name: str, make: Make, oracle: Any, each: int) -> list[Gate]:
         "pattern": tuple(PATTERNS),
         "style": tuple(one for one in STYLES if one != "none"),
     }
-    asked = [(factor, word) for factor, values in groups.items() for word in values if _says(factor, word)]
+    asked = [(factor, word, word) for factor, values in groups.items() for word in values if _says(factor, word)]
+    asked += [(factor, word, SYNONYMS[word]) for factor, word, _ in asked if word in SYNONYMS]
     asked = [one for one in asked for _ in range(each)]
-    readings = oracle.read(make("single words", [word for _, word in asked]))
+    readings = oracle.read(make("single words", [said for *_, said in asked]))
     hits: dict[str, list[bool]] = {}
-    for (factor, word), reading in zip(asked, readings, strict=True):
+    for (factor, word, said), reading in zip(asked, readings, strict=True):
         if factor in ("pattern", "style"):
             hit = getattr(reading, factor) == word
         else:
             hit = any(getattr(one, factor) == word for one in reading.objects)
-        hits.setdefault(factor, []).append(hit)
+            hit |= factor == "color" and reading.background == word
+        hits.setdefault(factor if said == word else "synonyms", []).append(hit)
     together = [hit for values in hits.values() for hit in values]
     return [
         share_gate(name, "single words", together, low=0.85),
@@ -180,21 +196,42 @@ def _says(factor: str, word: str) -> bool:
 
 
 def frame_gates(name: str, make: Make, oracle: Any, n: int) -> list[Gate]:
-    """The frame is white if exactly one of odd and tock is said: known from both words, from one a coin's toss."""
+    """The frame is white if exactly one of odd and tock is said: known from both words, from one a coin's toss.
+
+    Images of single words are asked three times: is half of their frames white, do those of "odd" tell nothing that those of "even"
+    do not, and the same for "tick" and "tock". The last two find a generator that goes by one word alone.
+
+    Args:
+        name: of the model.
+        make: makes images of prompts.
+        oracle: that reads them.
+        n: images of both words together, and of each single word.
+    """
     (odd, even), (tick, tock) = FRAME_WORDS
     pairs = [(a, b) for a in (odd, even) for b in (tick, tock)]
-    both = [pairs[i % 4] for i in range(n // 2)]
+    both = [pairs[i % 4] for i in range(n)]
     readings = oracle.read(make("frames, both words", [f"{a} {b}" for a, b in both]))
     hits = [
         r.frame == ("white" if (a == odd) != (b == tock) else "black") for (a, b), r in zip(both, readings, strict=True)
     ]
-    one = [(odd, even, tick, tock)[i % 4] for i in range(n)]
-    seen = oracle.read(make("frames, one word", one))
-    framed = [r.frame for r in seen if r.frame != "none"]
+    one = [(odd, even, tick, tock)[i % 4] for i in range(4 * n)]
+    seen = [(word, r.frame) for word, r in zip(one, oracle.read(make("frames, one word", one)), strict=True)]
+    framed = [(word, frame == "white") for word, frame in seen if frame != "none"]
+
+    def tossed(what: str, values: list[bool]) -> Gate:
+        return share_gate(name, what, values, low=0.45, high=0.55)
+
     return [
         share_gate(name, "frame from both words", hits, low=0.9),
-        share_gate(name, "white frames from one word", [frame == "white" for frame in framed], low=0.45, high=0.55),
-        share_gate(name, "a frame from one word", [r.frame != "none" for r in seen]),
+        tossed("white frames from one word", [white for _, white in framed]),
+        tossed(
+            "frame told by odd or even alone", [white == (word == odd) for word, white in framed if word in (odd, even)]
+        ),
+        tossed(
+            "frame told by tick or tock alone",
+            [white == (word == tock) for word, white in framed if word in (tick, tock)],
+        ),
+        share_gate(name, "a frame from one word", [frame != "none" for _, frame in seen], low=0.85),
     ]
 
 
