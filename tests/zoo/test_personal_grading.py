@@ -158,6 +158,10 @@ def test_leaks_are_what_the_photos_showed_and_nobody_asked_for(clip):
     none = score_personal(images_of(scenes), RED, PHOTOS, oracle=Truth(scenes), identity=by_colour, clip=clip).means()
     assert all(math.isnan(none[f"{name}_leak"]) for name in ("background", "pose", "second"))
     assert scores.means(np.array([True, True, False, False, False]))["background_leak"] == 0.5
+    halves = [np.mean(part) for part in (scores.background_leak[:1], scores.background_leak[1:])]
+    assert scores.by_prompt([1, 4])["background_leak"] == pytest.approx(np.mean(halves))
+    with pytest.raises(DataError, match="sum to 3"):
+        scores.by_prompt([1, 2])
 
 
 def test_facing_counts_only_where_it_can_be_seen(clip):

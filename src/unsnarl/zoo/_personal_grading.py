@@ -69,6 +69,20 @@ class PersonalScores:
         """The mean of each over the images (or some of them) for which it exists."""
         return {name: _mean(np.asarray(values, dtype=float)[rows]) for name, values in vars(self).items()}
 
+    def by_prompt(self, images: Sequence[int]) -> dict[str, float]:
+        """The mean of each over prompts that have so many images one after the other, each prompt with the same weight.
+
+        Raises:
+            DataError: another number of images.
+        """
+        if sum(images) != len(self.found):
+            raise DataError(f"images sum to {sum(images)}, there are {len(self.found)}")
+        ends = np.cumsum(images)[:-1]
+        return {
+            name: _mean(np.array([_mean(part) for part in np.split(np.asarray(values, dtype=float), ends)]))
+            for name, values in vars(self).items()
+        }
+
 
 def score_personal(
     images: Float[Tensor, "n 3 side side"] | Any,
