@@ -4,25 +4,30 @@
 |e - e_theta(z_t, t, c)|^2 or |v - v_theta(z_t, t, c)|^2 with v = sqrt(abar_t) e - sqrt(1 - abar_t) x (Salimans and Ho 2022, arXiv
 2202.00512). Both are least at the conditional mean at every noise level, which is what information in pixels is computed from. The
 second counts errors of the image 1 / abar_t times as much as the first: where there is hardly any signal left, which is where
-place and colour of everything are decided, the first hardly counts them. *Rectified flow* (Esser et al. 2024, arXiv 2403.03206): z = (1 - s) x + s e, loss
+place and colour of everything are decided, the first hardly counts them. Steps may be drawn more often where the signal is weak
+(`time_density`): what minimises the loss at each step is the same, but these images are so plain that what they show is decided while
+there is a hundredth as much signal as noise, and steps drawn alike would spend one in twenty there. *Rectified flow* (Esser et al. 2024, arXiv 2403.03206): z = (1 - s) x + s e, loss
 |(e - x) - v_theta(z, s, c)|^2 with logit s drawn from a normal distribution.
 
-Noise levels are drawn one from each of as many equal parts of their distribution as the batch has images, which leaves
+Both may have a second task beside (`unsnarl.zoo._scene_head`). Noise levels are drawn one from each of as many equal parts of their distribution as the batch has images, which leaves
 the loss the same in the mean and its gradient less noisy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from unsnarl.arrays import check_choice
 from unsnarl.training import EMA, Task
-from unsnarl.zoo._schedule import adamw, cosine_rate, set_rate
+from unsnarl.zoo._oracle import OracleTargets, oracle_loss
+from unsnarl.zoo._scene_head import SceneHead
+from unsnarl.zoo._schedule import adamw, late_rate, set_rate
 
 AVERAGED_STEPS = 1000.0  # a decay of 0.999
 WARMUP = 300
@@ -35,20 +40,56 @@ def spread_uniforms(n: int, generator: torch.Generator) -> Float[Tensor, " n"]:
     return (parts + torch.rand(n, generator=generator, device=device)) / n
 
 
-class _Denoising(Task):
-    """A network with the average of its weights, and a frozen text encoder that is not saved with them."""
+def time_density(
+    log_snr: Float[Tensor, " time"], mean: float, deviation: float, evenly: float
+) -> Float[Tensor, " time"]:
+    """The chance of each step of a noise schedule: a share spread evenly, the rest normal in the log-SNR."""
+    middle = (log_snr[1:] + log_snr[:-1]) / 2
+    edges = torch.cat([log_snr.new_tensor([torch.inf]), middle, log_snr.new_tensor([-torch.inf])])
+    above = torch.special.ndtr((edges - mean) / deviation)
+    return evenly / len(log_snr) + (1 - evenly) * (above[:-1] - above[1:])
 
-    def __init__(self, network: Any, *, steps: int, lr: float):
+
+class _Denoising(Task):
+    """A network with the average of its weights, and a frozen text encoder that is not saved with them.
+
+    With `read_from` the features that a part of the network gives out are read by a `SceneHead`, whose loss is added.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        *,
+        steps: int,
+        lr: float,
+        read_from: Any = None,
+        channels: int = 0,
+        reading_weight: float = 0.01,
+    ):
         super().__init__()
         self.network = network
         self.average = EMA(network, steps=AVERAGED_STEPS)
-        self.steps, self.lr = steps, lr
+        self.steps, self.lr, self.reading_weight = steps, lr, reading_weight
+        self.head = SceneHead(channels) if read_from is not None else None
+        self._seen: list[Tensor] = []
+        if read_from is not None:
+            read_from.register_forward_hook(lambda part, given, out: self._seen.append(out))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """AdamW without decay."""
-        optimizer = adamw(self.network, lr=self.lr, weight_decay=0.0, betas=(0.9, 0.99), clip_norm=1.0)
+        learned = nn.ModuleList([self.network] if self.head is None else [self.network, self.head])
+        optimizer = adamw(learned, lr=self.lr, weight_decay=0.0, betas=(0.9, 0.99), clip_norm=1.0)
         self.average.follow(self.network, optimizer)
         return {"main": optimizer}
+
+    def losses(self, error: Tensor, targets: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The mean squared error, and with a head the sum of it and of what the head says of the features just seen."""
+        if self.head is None:
+            return {"loss": error}
+        said = self.head(self._seen.pop())
+        self._seen.clear()
+        reading = torch.stack(list(oracle_loss(said, OracleTargets(*targets)).values())).sum()
+        return {"loss": error + self.reading_weight * reading, "error": error, "reading": reading}
 
 
 class NoiseTask(_Denoising):
@@ -60,11 +101,14 @@ class NoiseTask(_Denoising):
         alphas_cumprod: abar of every step of the noise schedule.
         factor: of the rearrangement.
         prediction: "epsilon" or "v_prediction".
+        density: of each step, in place of the same for all; see `time_density`.
         steps: over which the rate falls.
         lr: highest learning rate.
+        head: `read_from`, `channels` and `reading_weight` of a `SceneHead`; batches then hold `OracleTargets`, too.
     """
 
     abar: Tensor
+    reached: Tensor
 
     def __init__(
         self,
@@ -74,31 +118,36 @@ class NoiseTask(_Denoising):
         *,
         factor: int = 2,
         prediction: str = "epsilon",
+        density: Float[Tensor, " time"] | None = None,
         steps: int,
         lr: float = 8e-4,
+        **head: Any,
     ):
         check_choice(prediction, ("epsilon", "v_prediction"), "prediction")
-        super().__init__(unet, steps=steps, lr=lr)
+        super().__init__(unet, steps=steps, lr=lr, **head)
         self._frozen = (text_encoder.requires_grad_(False).eval(),)
         self.register_buffer("abar", alphas_cumprod.clone(), persistent=False)
+        even = torch.full_like(alphas_cumprod, 1 / len(alphas_cumprod))
+        self.register_buffer("reached", (even if density is None else density).double().cumsum(0), persistent=False)
         self.factor, self.prediction = factor, prediction
 
     def forward(
         self, phase: str, batch: tuple[Tensor, ...], step: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """The mean squared error of the noise, or of v."""
-        set_rate(self.optimizers_["main"], cosine_rate(step, self.steps, WARMUP))
-        images, ids = batch
+        set_rate(self.optimizers_["main"], late_rate(step, self.steps, WARMUP))
+        images, ids, *targets = batch
         with torch.no_grad():
             context = self._frozen[0](input_ids=ids).last_hidden_state
         x = functional.pixel_unshuffle(images, self.factor)
-        t = (spread_uniforms(len(x), generator) * len(self.abar)).long()
+        uniforms = spread_uniforms(len(x), generator).double()
+        t = torch.searchsorted(self.reached, uniforms, right=True).clamp(max=len(self.abar) - 1)
         noise = torch.randn(x.shape, generator=generator, device=x.device)
         abar = self.abar[t][:, None, None, None]
         noisy = abar.sqrt() * x + (1 - abar).sqrt() * noise
         predicted = self.network(noisy, t, encoder_hidden_states=context).sample
         target = noise if self.prediction == "epsilon" else abar.sqrt() * noise - (1 - abar).sqrt() * x
-        return {"loss": functional.mse_loss(predicted, target)}
+        return self.losses(functional.mse_loss(predicted, target), targets)
 
 
 class FlowTask(_Denoising):
@@ -123,7 +172,7 @@ class FlowTask(_Denoising):
         self, phase: str, batch: tuple[Tensor, ...], step: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """The mean squared error of the velocity."""
-        set_rate(self.optimizers_["main"], cosine_rate(step, self.steps, WARMUP))
+        set_rate(self.optimizers_["main"], late_rate(step, self.steps, WARMUP))
         x, ids = batch
         context, pooled = flow_context(self._frozen, ids, self.zero_tokens)
         normal = torch.special.ndtri(spread_uniforms(len(x), generator).clamp(1e-6, 1 - 1e-6))

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unsnarl.data.scenes import Scene, SceneObject, relation_of
+from unsnarl.data.scenes import RenderedScenes, Scene, SceneObject, relation_of
 from unsnarl.data.scenes import _words as words
 from unsnarl.zoo._networks import ResidualBlock
 
@@ -268,6 +269,12 @@ def oracle_targets(scenes: Sequence[Scene], shown: Float[Any, "n object"]) -> Or
         torch.tensor(boxes).reshape(-1, 3),
         torch.tensor(whole),
     )
+
+
+def targets_of(scenes: Sequence[Scene], drawn: RenderedScenes) -> OracleTargets:
+    """The network's targets for scenes that were rendered."""
+    whole = drawn.whole.astype(np.float64).sum((2, 3))
+    return oracle_targets(scenes, drawn.visible.astype(np.float64).sum((2, 3)) / np.maximum(whole, 1))
 
 
 def _asked(one: SceneObject, name: str) -> int:

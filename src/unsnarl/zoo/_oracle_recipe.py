@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from unsnarl.data.scenes import SceneStream, render_scenes, to_signed
 from unsnarl.training import EMA, Task
 from unsnarl.zoo._degrade import degrade
 from unsnarl.zoo._networks import average_writer, read_network
-from unsnarl.zoo._oracle import Oracle, OracleNetwork, OracleTargets, oracle_loss, oracle_targets
+from unsnarl.zoo._oracle import Oracle, OracleNetwork, OracleTargets, oracle_loss, targets_of
 from unsnarl.zoo._recipe import Recipe
 from unsnarl.zoo._schedule import adamw, restarting_rate, set_rate
 
@@ -71,9 +70,7 @@ class OracleBatches:
 def scene_tensors(scenes: Any) -> tuple[Tensor, ...]:
     """Signed images and the oracle's targets of scenes."""
     drawn = render_scenes(scenes)
-    whole = drawn.whole.astype(np.float64).sum((2, 3))
-    shown = drawn.visible.astype(np.float64).sum((2, 3)) / np.maximum(whole, 1)
-    return to_signed(drawn.images), *oracle_targets(scenes, shown).tensors()
+    return to_signed(drawn.images), *targets_of(scenes, drawn).tensors()
 
 
 def _load(folder: Path) -> Oracle:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from unsnarl.data.scenes import (
@@ -26,6 +26,7 @@ from unsnarl.data.scenes import (
     to_signed,
 )
 from unsnarl.data.scenes._words import OPPOSITE
+from unsnarl.zoo._oracle import targets_of
 from unsnarl.zoo._tokenizer import LENGTH
 
 
@@ -43,15 +44,17 @@ class CaptionedBatches:
         batch_size: scenes a step.
         seed: of the stream.
         image_size: 32 or 64 pixels.
+        targets: also give the tensors of `OracleTargets`.
     """
 
-    def __init__(self, tokenizer: Any, batch_size: int, seed: int = 0, image_size: int = 32):
-        self.tokenizer, self.batch_size = tokenizer, batch_size
+    def __init__(self, tokenizer: Any, batch_size: int, seed: int = 0, image_size: int = 32, *, targets: bool = False):
+        self.tokenizer, self.batch_size, self.targets = tokenizer, batch_size, targets
         self.stream = SceneStream(seed, image_size=image_size)
 
-    def __call__(self, step: int) -> tuple[Float[Tensor, "batch 3 side side"], Int[Tensor, "batch token"]]:
+    def __call__(self, step: int) -> tuple[Tensor, ...]:
         batch = self.stream.batch(range(step * self.batch_size, (step + 1) * self.batch_size))
-        return to_signed(batch.images), token_ids(self.tokenizer, batch.texts)
+        targets = targets_of(batch.scenes, batch.drawn).tensors() if self.targets else ()
+        return to_signed(batch.images), token_ids(self.tokenizer, batch.texts), *targets
 
 
 class ContrastiveBatches(CaptionedBatches):

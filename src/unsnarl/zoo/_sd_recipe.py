@@ -15,13 +15,16 @@ from typing import Any
 import torch
 
 from unsnarl.training import Task
-from unsnarl.zoo._denoising import NoiseTask
+from unsnarl.zoo._denoising import NoiseTask, time_density
 from unsnarl.zoo._extra import diffusers, transformers
 from unsnarl.zoo._recipe import Batches, Recipe
 from unsnarl.zoo._scene_batches import CaptionedBatches
 from unsnarl.zoo._tokenizer import scene_tokenizer
 
 BATCH, IMAGES = 16, 300_000
+# log-SNR of the steps that are trained: what these images show is decided between -8 and 1
+DENSITY = {"mean": -2.5, "deviation": 2.5, "evenly": 0.2}
+READING = 0.01  # weight of the second task
 NOISE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
 # The pipeline's constructor sets clip_sample to False and steps_offset to 1 whatever it is given; a threshold of 1 clips all the same.
 SAMPLER: dict[str, Any] = NOISE | {
@@ -55,18 +58,23 @@ def text_model(clip: Any) -> Any:
 
 def _make(models: Mapping[str, Any], steps: int) -> Task:
     library = diffusers()
-    noise = library.DDPMScheduler(**NOISE)
+    abar = library.DDPMScheduler(**NOISE).alphas_cumprod
+    unet = library.UNet2DConditionModel(**UNET)
     return NoiseTask(
-        library.UNet2DConditionModel(**UNET),
+        unet,
         text_model(models["clip-tiny"]),
-        noise.alphas_cumprod,
+        abar,
         prediction=str(NOISE["prediction_type"]),
+        density=time_density(torch.logit(abar.double().clamp(1e-12, 1 - 1e-12)).float(), **DENSITY),
         steps=steps,
+        read_from=unet.up_blocks[1],  # gives out 16 x 16
+        channels=UNET["block_out_channels"][1],
+        reading_weight=READING,
     )
 
 
 def _batches(models: Mapping[str, Any]) -> Batches:
-    return CaptionedBatches(scene_tokenizer(), BATCH, seed=3)
+    return CaptionedBatches(scene_tokenizer(), BATCH, seed=3, targets=True)
 
 
 def pipeline(unet: Any, clip: Any) -> Any:
@@ -109,5 +117,5 @@ SD_TINY = Recipe(
     batch_size=BATCH,
     seed=3,
     needs=("clip-tiny",),
-    settings={"unet": UNET, "noise": NOISE},
+    settings={"unet": UNET, "noise": NOISE, "density": DENSITY, "reading": READING},
 )
