@@ -141,3 +141,52 @@ def test_degraded_images_stay_images_and_a_share_of_them_untouched():
     same = (out == images).flatten(1).all(1).float().mean()
     assert 0.35 < float(same) < 0.65
     assert torch.equal(degrade(images, torch.Generator().manual_seed(1), 0.0), images)
+
+
+def test_steps_are_drawn_where_they_should_be(clip):
+    from unsnarl.zoo._denoising import time_density
+    from unsnarl.zoo._sd_recipe import text_model
+
+    log_snr = torch.linspace(9.0, -9.0, 200)
+    density = time_density(log_snr, mean=-2.0, deviation=1.5, evenly=0.2)
+    assert float(density.sum()) == pytest.approx(1.0, abs=1e-5)
+    even, normal = 0.2 / 200, (density - 0.2 / 200) / 0.8
+    assert float((normal * log_snr).sum()) == pytest.approx(-2.0, abs=0.02)
+    assert float((normal * (log_snr + 2) ** 2).sum()) == pytest.approx(1.5**2, rel=0.02)
+    assert float(density.min()) >= even
+    task = NoiseTask(Told(), text_model(clip), torch.sigmoid(log_snr), density=density, steps=10)
+    task.prepare()
+    batch = torch.zeros(400, 3, 32, 32), torch.zeros(400, 24, dtype=torch.long)
+    task("main", batch, 0, torch.Generator().manual_seed(0))
+    drawn = log_snr[task.network.given[0][1]]
+    assert float(drawn.mean()) == pytest.approx(float((density * log_snr).sum()), abs=0.05)
+
+
+def test_a_flow_draws_a_normal_log_snr(texts):
+    task = FlowTask(Told(), texts, mean=-2.0, deviation=1.5, steps=10)
+    task.prepare()
+    batch = torch.zeros(400, 3, 32, 32), torch.zeros(400, 24, dtype=torch.long)
+    task("main", batch, 0, torch.Generator().manual_seed(0))
+    drawn = -2 * torch.logit(task.network.given[1]["timestep"] / 1000)
+    assert float(drawn.mean()) == pytest.approx(-2.0, abs=0.05)
+    assert float(drawn.std()) == pytest.approx(1.5, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["sd-tiny-32", "sd3-tiny-32"])
+def test_the_second_task_reads_features_of_the_network_and_is_thrown_away(clip, texts, name):
+    from unsnarl.zoo import recipe
+
+    models = {"clip-tiny": clip, "sd3-tiny-texts": texts}
+    torch.manual_seed(0)
+    one = recipe(name)
+    task = one.make(models, 10)
+    task.prepare()
+    batch = one.batches(models)(0)
+    losses = task("main", batch, 0, torch.Generator().manual_seed(0))
+    assert float(losses["loss"]) == pytest.approx(float(losses["error"] + 0.01 * losses["reading"]))
+    losses["reading"].backward()
+    early = next(iter(task.network.parameters()))
+    assert early.grad.abs().sum() > 0
+    assert not any("head" in key for key in task.average.module.state_dict())
+    learned = {id(p) for group in task.optimizers_["main"].param_groups for p in group["params"]}
+    assert {id(p) for p in [*task.network.parameters(), *task.head.parameters()]} == learned

@@ -7,7 +7,7 @@ second counts errors of the image 1 / abar_t times as much as the first: where t
 place and colour of everything are decided, the first hardly counts them. Steps may be drawn more often where the signal is weak
 (`time_density`): what minimises the loss at each step is the same, but these images are so plain that what they show is decided while
 there is a hundredth as much signal as noise, and steps drawn alike would spend one in twenty there. *Rectified flow* (Esser et al. 2024, arXiv 2403.03206): z = (1 - s) x + s e, loss
-|(e - x) - v_theta(z, s, c)|^2 with logit s drawn from a normal distribution.
+|(e - x) - v_theta(z, s, c)|^2 with logit s drawn from a normal distribution, that is with a normal log-SNR.
 
 Both may have a second task beside (`unsnarl.zoo._scene_head`). Noise levels are drawn one from each of as many equal parts of their distribution as the batch has images, which leaves
 the loss the same in the mean and its gradient less noisy.
@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from unsnarl.arrays import check_choice
 from unsnarl.training import EMA, Task
-from unsnarl.zoo._oracle import OracleTargets, oracle_loss
+from unsnarl.zoo._oracle import MAP, OracleTargets, oracle_loss
 from unsnarl.zoo._scene_head import SceneHead
 from unsnarl.zoo._schedule import adamw, late_rate, set_rate
 
@@ -53,7 +53,8 @@ def time_density(
 class _Denoising(Task):
     """A network with the average of its weights, and a frozen text encoder that is not saved with them.
 
-    With `read_from` the features that a part of the network gives out are read by a `SceneHead`, whose loss is added.
+    With `read_from` the features that a part of the network gives out, on the 16 x 16 map or as 256 tokens, are read by a
+    `SceneHead`, whose loss is added.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class _Denoising(Task):
         self.head = SceneHead(channels) if read_from is not None else None
         self._seen: list[Tensor] = []
         if read_from is not None:
-            read_from.register_forward_hook(lambda part, given, out: self._seen.append(out))
+            read_from.register_forward_hook(lambda part, given, out: self._seen.append(_as_map(out)))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """AdamW without decay."""
@@ -90,6 +91,12 @@ class _Denoising(Task):
         self._seen.clear()
         reading = torch.stack(list(oracle_loss(said, OracleTargets(*targets)).values())).sum()
         return {"loss": error + self.reading_weight * reading, "error": error, "reading": reading}
+
+
+def _as_map(out: Any) -> Tensor:
+    """What a block gives out, of a joint transformer the images' tokens, as a map."""
+    seen: Tensor = out[-1] if isinstance(out, tuple) else out
+    return seen if seen.ndim == 4 else seen.transpose(1, 2).unflatten(2, (MAP, MAP))
 
 
 class NoiseTask(_Denoising):
@@ -157,26 +164,38 @@ class FlowTask(_Denoising):
         transformer: of diffusers.
         text_encoders: two `CLIPTextModelWithProjection`; left as they are.
         zero_tokens: how many empty tokens stand where a third text encoder's would.
+        mean: of the log-SNR, which is normal.
+        deviation: of the log-SNR.
         steps: over which the rate falls.
         lr: highest learning rate.
+        head: `read_from`, `channels` and `reading_weight` of a `SceneHead`; batches then hold `OracleTargets`, too.
     """
 
     def __init__(
-        self, transformer: Any, text_encoders: tuple[Any, Any], *, zero_tokens: int = 8, steps: int, lr: float = 8e-4
+        self,
+        transformer: Any,
+        text_encoders: tuple[Any, Any],
+        *,
+        zero_tokens: int = 8,
+        mean: float = 0.0,
+        deviation: float = 2.0,
+        steps: int,
+        lr: float = 8e-4,
+        **head: Any,
     ):
-        super().__init__(transformer, steps=steps, lr=lr)
+        super().__init__(transformer, steps=steps, lr=lr, **head)
         self._frozen = tuple(encoder.requires_grad_(False).eval() for encoder in text_encoders)
-        self.zero_tokens = zero_tokens
+        self.zero_tokens, self.mean, self.deviation = zero_tokens, mean, deviation
 
     def forward(
         self, phase: str, batch: tuple[Tensor, ...], step: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """The mean squared error of the velocity."""
         set_rate(self.optimizers_["main"], late_rate(step, self.steps, WARMUP))
-        x, ids = batch
+        x, ids, *targets = batch
         context, pooled = flow_context(self._frozen, ids, self.zero_tokens)
         normal = torch.special.ndtri(spread_uniforms(len(x), generator).clamp(1e-6, 1 - 1e-6))
-        share = torch.sigmoid(normal)
+        share = torch.sigmoid(-(self.mean + self.deviation * normal) / 2)  # the log-SNR is -2 logit of it
         noise = torch.randn(x.shape, generator=generator, device=x.device)
         s = share[:, None, None, None]
         predicted = self.network(
@@ -185,7 +204,7 @@ class FlowTask(_Denoising):
             encoder_hidden_states=context,
             pooled_projections=pooled,
         ).sample
-        return {"loss": functional.mse_loss(predicted, noise - x)}
+        return self.losses(functional.mse_loss(predicted, noise - x), targets)
 
 
 @torch.no_grad()

@@ -28,6 +28,8 @@ from unsnarl.zoo._tokenizer import scene_tokenizer
 TEXT_WIDTH, TEXT_BATCH, TEXT_STEPS = 64, 64, 3_000
 ZERO_TOKENS = 8
 BATCH, IMAGES = 16, 250_000
+DENSITY = {"mean": -2.5, "deviation": 2.5}  # of the log-SNR, as for sd-tiny-32
+READING, READ_FROM = 0.01, 3  # weight of the second task, and the layer whose tokens it reads
 FLOW = {"num_train_timesteps": 1000, "shift": 1.0}
 TRANSFORMER: dict[str, Any] = {
     "sample_size": 32,
@@ -129,16 +131,21 @@ SD3_TEXTS = Recipe(
 
 
 def _make(models: Mapping[str, Any], steps: int) -> Task:
+    transformer = diffusers().SD3Transformer2DModel(**TRANSFORMER)
     return FlowTask(
-        diffusers().SD3Transformer2DModel(**TRANSFORMER),
+        transformer,
         models["sd3-tiny-texts"],
         zero_tokens=ZERO_TOKENS,
+        **DENSITY,
         steps=steps,
+        read_from=transformer.transformer_blocks[READ_FROM],
+        channels=TRANSFORMER["attention_head_dim"] * TRANSFORMER["num_attention_heads"],
+        reading_weight=READING,
     )
 
 
 def _batches(models: Mapping[str, Any]) -> Batches:
-    return CaptionedBatches(scene_tokenizer(), BATCH, seed=3)
+    return CaptionedBatches(scene_tokenizer(), BATCH, seed=3, targets=True)
 
 
 def pipeline(transformer: Any, text_encoders: tuple[Any, Any]) -> Any:
@@ -184,5 +191,5 @@ SD3_TINY = Recipe(
     batch_size=BATCH,
     seed=3,
     needs=("sd3-tiny-texts",),
-    settings={"transformer": TRANSFORMER, "flow": FLOW},
+    settings={"transformer": TRANSFORMER, "flow": FLOW, "density": DENSITY, "reading": READING},
 )
