@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from unsnarl.claims import Context, run_claim
+from unsnarl.claims import Context, _word_roles, run_claim
 from unsnarl.claims import diffusion_pid as module
 
 diffusers = pytest.importorskip("diffusers")
@@ -22,21 +22,21 @@ SMALL = {
 
 
 def test_examples_have_their_roles():
-    for one in module.examples("objects", 0, 6):
+    for one in _word_roles.examples("objects", 0, 6):
         assert [o.kind for o in one.scene.objects] == list(one.words)
         assert all(one.prompt.split().count(word) == 1 for word in one.words)
-        assert module.masks_of(one.scene).sum((1, 2)).min() >= module.SMALLEST
-    for one in module.examples("frame", 0, 6):
+        assert _word_roles.masks_of(one.scene).sum((1, 2)).min() >= _word_roles.SMALLEST
+    for one in _word_roles.examples("frame", 0, 6):
         assert one.words == (one.scene.parity, one.scene.beat)
         assert one.prompt.endswith(" ".join(one.words))
-        image = (module.pixels(one.scene)[0].mean(0).numpy() + 1) / 2
-        assert image[module.ring()].mean() == pytest.approx(1.0 if one.scene.frame == "white" else 0.0, abs=0.15)
-    for one in module.examples("synonyms", 0, 4):
+        image = (_word_roles.pixels(one.scene)[0].mean(0).numpy() + 1) / 2
+        assert image[_word_roles.ring()].mean() == pytest.approx(1.0 if one.scene.frame == "white" else 0.0, abs=0.15)
+    for one in _word_roles.examples("synonyms", 0, 4):
         assert [o.color for o in one.scene.objects] == ["red"]
-    for one in module.examples("deletion", 0, 8):
+    for one in _word_roles.examples("deletion", 0, 8):
         first, second = (one.prompt.split().index(word) for word in one.words)
         assert first < second
-    prompts = [[one.prompt for one in module.examples("objects", seed, 4)] for seed in (0, 0, 1)]
+    prompts = [[one.prompt for one in _word_roles.examples("objects", seed, 4)] for seed in (0, 0, 1)]
     assert prompts[0] == prompts[1] != prompts[2]
 
 
@@ -69,6 +69,16 @@ def test_synergy_of_the_frames_words_is_bounded_when_counted_from_nothing():
     shares = pointwise_pid(math.log(5), math.log(5), math.log(10)).shares()
     assert shares["synergy"] == pytest.approx(math.log(2) / math.log(10))
     assert shares["synergy"] < 0.302
+
+
+def test_the_share_in_the_ring_is_nothing_where_there_is_no_synergy():
+    draws, ring = np.random.default_rng(0), _word_roles.ring()
+    chance = np.where(ring, draws.normal(size=(20, 32, 32)), 0.0)
+    assert _word_roles.ring_share(chance - chance.mean() - 1e-3) == 0.0  # its positive half lies in the ring as well
+    real = chance + np.where(ring, 0.5, 0.0)
+    assert _word_roles.ring_share(real) == pytest.approx(1.0)
+    spread = 0.5 * np.ones((20, 32, 32))
+    assert _word_roles.ring_share(spread) == pytest.approx(ring.mean())
 
 
 def test_it_runs_on_a_random_host(tmp_path, monkeypatch):

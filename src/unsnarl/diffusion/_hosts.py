@@ -158,7 +158,7 @@ class Host:
             Its estimate of e, whatever it predicts; differentiable. One pass.
         """
         _, times = self.snap(log_snr)
-        inside = z * flow_norm(flow_share(log_snr)) if self.prediction == "flow" else z
+        inside = (z * flow_norm(flow_share(log_snr))).to(z.dtype) if self.prediction == "flow" else z
         return to_noise(self.prediction, self.predict(inside, times, condition), z, log_snr)
 
     # training: the host's own channel and target

@@ -268,7 +268,7 @@ class _Sums:
 
     def __init__(self, pair: Pair, nodes: LogSNRQuadrature, n_noise: int):
         self.nodes, self.share = nodes, 0.5 / n_noise
-        self.groups = min(GROUPS, len(nodes))
+        self.groups = _group_count(len(nodes))
         self.maps: list[Tensor] = []
         self.curves: list[Tensor] = []
 
@@ -301,6 +301,23 @@ class _Sums:
             groups_s=groups_s,
             group_sizes=sizes,
         )
+
+
+def _group_count(points: int) -> int:
+    """At most `GROUPS` parts, equal ones where that leaves enough of them."""
+    return next((g for g in range(min(GROUPS, points), GROUPS // 2 - 1, -1) if points % g == 0), min(GROUPS, points))
+
+
+def neighbours_error(left_out: Float[Tensor, "group *shape"]) -> Float[Tensor, "*shape"]:
+    """The standard error of a number from its values without each of g interleaved parts of ordered points.
+
+    sqrt((g - 1)^2 / (2 g) mean (v_g+1 - v_g)^2): between parts that lie next to each other the slope over the points hardly counts,
+    which in `jackknife_error` counts as chance.
+    """
+    g = len(left_out)
+    if g < 2:
+        return torch.full_like(left_out[0], math.nan)
+    return ((g - 1) ** 2 / (2 * g) * left_out.diff(dim=0).square().mean(0)).sqrt()
 
 
 def jackknife_error(left_out: Float[Tensor, "group *shape"]) -> Float[Tensor, "*shape"]:

@@ -15,8 +15,9 @@ from unsnarl.errors import DataError, FileError, OptionError
 from unsnarl.information._denoiser_information import diffusion_gaps
 from unsnarl.information._pointwise_pid import TERMS, pid_levels
 from unsnarl.systems.diffusion._diffusion_pid import DiffusionPID
-from unsnarl.systems.diffusion._pid_checks import refuse_distilled
+from unsnarl.systems.diffusion._pid_checks import check_prompt, checked_seeds, refuse_distilled
 from unsnarl.systems.diffusion._pid_priors import word_surprisals
+from unsnarl.systems.diffusion._pid_terms import pairs_of
 from unsnarl.systems.diffusion._pid_words import alone, mention, mentions, padded, told_without, without
 from unsnarl.systems.diffusion._pid_worlds import WORLDS, mixture_world
 
@@ -321,6 +322,36 @@ def test_images_are_generated_averaged_and_changed(pid):
     assert same.left == ""
 
 
+def test_a_bit_that_many_pixels_say_is_decided_under_much_noise(pipe):
+    """x is +1 or -1 at all of 720 numbers: the best denoiser knows the bit from the sum of z, long before any pixel shows."""
+    assert (DiffusionPID(pipe).loc, DiffusionPID(pipe).scale, DiffusionPID(pipe, loc=1.0).loc) == (-2.0, 3.0, 1.0)
+    assert (DiffusionPID(TellsY("epsilon")).loc, DiffusionPID(TellsY("epsilon")).scale) == (1.0, 2.0)
+    x = torch.ones(80, 1, 720, dtype=torch.float64)
+    x[::2] = -1.0
+
+    def denoiser(z, level, told):
+        signal, noise = (torch.sigmoid(sign * level).sqrt().reshape(-1, 1, 1) for sign in (1, -1))
+        evidence = (signal * z).sum((1, 2), keepdim=True) / noise**2
+        mean = torch.tanh(evidence) if told is None else told.reshape(-1, 1, 1)
+        return (z - signal * mean) / noise
+
+    told = {"bit": x[:, 0, 0].sign(), "nothing": None}
+    found = {}
+    for name, law in (("pixels", (-2.0, 3.0)), ("latents", (1.0, 2.0))):
+        law = {"loc": law[0], "scale": law[1]}
+        gaps = diffusion_gaps(denoiser, x, told, [("bit", "nothing")], n_snr=100, rowwise=True, block=20_000, **law)
+        found[name] = float(gaps["bit", "nothing"].total_o.mean())
+    assert found["pixels"] == pytest.approx(math.log(2), abs=0.1)
+    assert found["latents"] < 0.1
+
+
+def test_standard_errors_are_those_of_other_seeds(pipe, image):
+    found = [DiffusionPID(pipe, n_snr=40, seed=seed).decompose(PROMPT, ("red", "cat"), image) for seed in range(6)]
+    for name in ("redundancy", "unique_1", "synergy"):
+        spread = np.std([one.totals[name] for one in found], ddof=1)
+        assert 0.4 * spread < np.mean([one.se[name] for one in found]) < 4 * spread, name
+
+
 def test_curve_and_attention(pid, image):
     curve = pid.snr_curve(PROMPT, "cat", image, n_noise=3)
     assert curve.curve_o.shape == curve.log_snr.shape == (16,)
@@ -418,6 +449,10 @@ def test_stable_diffusion_3(clip, image):
     told = told_without(pid.host, PROMPT, gone, "padding")
     assert torch.equal(told.pooled, pid.host.encode_texts(["a photo of a cat and a tree"]).pooled)
     assert pid.attention_map(PROMPT, "cat", image, steps=2).shape == (32, 32)
+    before = found.information["i12"]
+    pid.host.pipeline.to(torch.bfloat16)
+    half = pid.decompose(PROMPT, ("red", "cat"), image, conditional=True)
+    assert half.information["i12"] == pytest.approx(before, rel=0.3)
 
 
 # what is refused
@@ -487,8 +522,34 @@ def test_bad_requests(pid, pipe, image):
         pid.mutual_information(PROMPT, None, image, given="rest")
     with pytest.raises(OptionError, match="given"):
         pid.mutual_information(PROMPT, "cat", image, given="all")
-    with pytest.raises(DataError, match="seeds"):
-        pid.decompose(PROMPT, ("cat", "tree"), seeds=())
+    for seeds in ((), (-1,)):
+        with pytest.raises(OptionError, match="seeds="):
+            pid.decompose(PROMPT, ("cat", "tree"), seeds=seeds)
+        with pytest.raises(OptionError, match="seeds="):
+            pid.intervene(PROMPT, "cat", seeds=seeds)
+    for seeds in (0, ["a"], None, "12"):
+        with pytest.raises(OptionError, match="seeds="):
+            checked_seeds(seeds)
+    assert checked_seeds(np.arange(2)) == [0, 1]
+    for prompt in (None, [PROMPT]):
+        with pytest.raises(DataError, match="reference must be one text, got"):
+            check_prompt(prompt, "reference")
+    with pytest.raises(DataError, match="tokens and the text encoder reads 24"):
+        pid.decompose(PROMPT, ("cat", "tree"), image, reference="cat " * 60)
+    with pytest.raises(OptionError, match="words=a Tensor"):
+        pairs_of(image)
+    with pytest.raises(DataError, match=r"\(n, 3, 32, 32\), got \(1, 3, 64, 64\)"):
+        pid.information(torch.zeros(1, 3, 64, 64), {"a": "cat", "b": ""}, [("a", "b")])
+    with pytest.raises(OptionError, match="n_noise"):
+        pid.snr_curve(PROMPT, "cat", image, n_noise=0)
+    with pytest.raises(OptionError, match="sizes"):
+        pid.attention_map(PROMPT, "cat", image, sizes=(5,), steps=1)
+    with pytest.raises(OptionError, match=r"prior is for redundancy"):
+        DiffusionPID(pipe, prior=(0.5, 0.5))
+    with pytest.raises(OptionError, match="prior="):
+        DiffusionPID(pipe, redundancy="specificity-ambiguity", prior=(-1, 2))
+    with pytest.raises(FileError, match="neither a folder here"):
+        DiffusionPID(pipe, redundancy="specificity-ambiguity", prior="no-such-folder/no-model")
 
 
 def test_few_log_snrs_are_said(pipe, image):

@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from unsnarl.arrays import check_choice, check_range
 from unsnarl.diffusion._conditions import Condition
@@ -37,13 +36,22 @@ from unsnarl.information._log_snr_quadrature import log_snr_quadrature
 from unsnarl.information._pointwise_pid import REDUNDANCIES, Redundancy
 from unsnarl.information._reliability import EstimatorWarning
 from unsnarl.systems.diffusion._pid_attention import attention_maps
-from unsnarl.systems.diffusion._pid_checks import read_images, refuse_distilled, refuse_guidance, warn_range
-from unsnarl.systems.diffusion._pid_priors import UNIFORM, word_surprisals
+from unsnarl.systems.diffusion._pid_checks import (
+    check_prompt,
+    checked_seeds,
+    read_images,
+    refuse_distilled,
+    refuse_guidance,
+    warn_range,
+)
+from unsnarl.systems.diffusion._pid_pixels import fold_to_pixels, pixel_factor
+from unsnarl.systems.diffusion._pid_priors import UNIFORM, read_prior, word_surprisals
 from unsnarl.systems.diffusion._pid_result import InformationResult, Intervention, PIDResult
 from unsnarl.systems.diffusion._pid_terms import as_array, pairs_of, resized, terms_of
 from unsnarl.systems.diffusion._pid_words import (
     DELETIONS,
     Mention,
+    Told,
     Word,
     alone,
     check_length,
@@ -54,6 +62,7 @@ from unsnarl.systems.diffusion._pid_words import (
 )
 
 REST = "rest"
+PUBLISHED, OF_PIXELS = (1.0, 2.0), (-2.0, 3.0)  # centre and scale of the law of the log-SNRs
 CURVE_NOISES = 50
 Progress = Callable[[int, int], None]
 
@@ -72,8 +81,9 @@ class DiffusionPID:
             "bert-base-uncased", asked for each word in the prompt; or its (model, tokenizer).
         estimate: "i_o" or "i_s"; when absent i_o, and for "specificity-ambiguity", which is about log-ratios, i_s.
         deletion: how words leave a prompt: "string", or "padding" (padding tokens in their place).
-        loc: of the law of the log-SNRs; see `log_snr_quadrature`.
-        scale: of it.
+        loc: of the law of the log-SNRs; see `log_snr_quadrature`. When absent, 1 as published; for latents that are pixels, as in the
+            zoo, -2: what covers d pixels and channels alike is decided near a log-SNR of -log d, a frame of 240 pixels at -6.6.
+        scale: of it. When absent, 2 as published, 3 where latents are pixels.
         clip: of it.
         stratified: one log-SNR from each part of the law: the same expectation and far less chance than independent ones, which were
             published (in closed-form worlds with 100 of them, errors of .01 instead of .06 nats).
@@ -103,8 +113,8 @@ class DiffusionPID:
         prior: Any = UNIFORM,
         estimate: str | None = None,
         deletion: str = "string",
-        loc: float = 1.0,
-        scale: float = 2.0,
+        loc: float | None = None,
+        scale: float | None = None,
         clip: float = 3.0,
         stratified: bool = True,
         guidance: float | None = None,
@@ -119,11 +129,16 @@ class DiffusionPID:
         if not callable(redundancy):
             check_choice(redundancy, REDUNDANCIES, "redundancy")
         check_choice(estimate, (None, "i_o", "i_s"), "estimate")
+        if redundancy != "specificity-ambiguity" and not (isinstance(prior, str) and prior == UNIFORM):
+            raise OptionError('prior is for redundancy="specificity-ambiguity"; other redundancies take none')
+        prior = read_prior(prior)
+        asks = hasattr(pipe_or_name, "predict_noise") and hasattr(pipe_or_name, "encode_texts")
+        self.host = pipe_or_name if asks else Host(pipe_or_name)
+        law = OF_PIXELS if pixel_factor(self.host) else PUBLISHED
+        loc, scale = (usual if given is None else given for given, usual in zip((loc, scale), law, strict=True))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", EstimatorWarning)  # said when something is computed
             nodes = log_snr_quadrature(n_snr, loc=loc, scale=scale, clip=clip, stratified=stratified, seed=seed)
-        asks = hasattr(pipe_or_name, "predict_noise") and hasattr(pipe_or_name, "encode_texts")
-        self.host = pipe_or_name if asks else Host(pipe_or_name)
         refuse_distilled(getattr(self.host, "pipeline", None), pipe_or_name if isinstance(pipe_or_name, str) else None)
         warn_range(self.host, nodes.low, nodes.high)
         self.n_snr, self.n_noise, self.redundancy, self.prior = n_snr, n_noise, redundancy, prior
@@ -172,29 +187,35 @@ class DiffusionPID:
 
         Cost: 4 n n_snr n_noise rows of the denoiser for one pair and n images; shared conditions of several pairs are asked once.
         """
+        check_prompt(prompt)
         single, asked = pairs_of(words)
         found = [mentions(prompt, pair) for pair in asked]
         if conditional and reference:
             raise OptionError(
                 "reference is for conditional=False; with conditional=True the rest of the prompt is what is given"
             )
+        check_prompt(reference, "reference")
         check_length(self.host, prompt)
+        check_length(self.host, reference)
+        surprisals = [
+            word_surprisals(self.prior, prompt, pair) if self.redundancy == "specificity-ambiguity" else None
+            for pair in found
+        ]
         images = self._images(prompt, image, seeds, steps, sampling_guidance)
-        told: dict[str, Condition] = {}
+        told = Told(self.host, self.deletion)
         plans = []
         for first, second in found:
             if conditional:
-                keys = [self._drop(told, prompt, gone) for gone in ((second,), (first,), (), (first, second))]
+                keys = [told.drop(prompt, gone) for gone in ((second,), (first,), (), (first, second))]
             else:
                 keys = [
-                    self._tell(told, text)
-                    for text in (alone([first]), alone([second]), alone([first, second]), reference)
+                    told.tell(text) for text in (alone([first]), alone([second]), alone([first, second]), reference)
                 ]
             plans.append([(key, keys[3]) for key in keys[:3]])
-        gaps = self.information(images, told, [pair for plan in plans for pair in plan], progress=progress)
+        gaps = self.information(images, told.conditions, [pair for plan in plans for pair in plan], progress=progress)
         results = [
-            self._result(prompt, pair, [gaps[one] for one in plan], images, conditional, reference)
-            for pair, plan in zip(found, plans, strict=True)
+            self._result(prompt, pair, [gaps[one] for one in plan], images, conditional, reference, surprising)
+            for pair, plan, surprising in zip(found, plans, surprisals, strict=True)
         ]
         return results[0] if single else results
 
@@ -221,6 +242,9 @@ class DiffusionPID:
         Returns:
             pair -> information at the places of the latents; at true pixels where latents are pixels rearranged.
         """
+        side = self.host.image_size
+        if images.ndim != 4 or images.shape[2:] != (side, side):
+            raise DataError(f"images must have the shape (n, 3, {side}, {side}), got {tuple(images.shape)}")
         conditions = {
             name: self.host.encode_texts([one]) if isinstance(one, str) else one for name, one in told.items()
         }
@@ -230,13 +254,13 @@ class DiffusionPID:
             conditions,
             pairs,
             n_snr=self.n_snr,
-            n_noise=n_noise or self.n_noise,
+            n_noise=self.n_noise if n_noise is None else n_noise,
             loc=self.loc,
             scale=self.scale,
             clip=self.clip,
             stratified=self.stratified,
             snap=lambda log_snr: self.host.snap(log_snr)[0],
-            fold=self._fold(),
+            fold=fold_to_pixels(self.host),
             block=self.rows,
             seed=self.seed,
             progress=progress,
@@ -273,20 +297,21 @@ class DiffusionPID:
 
         Cost: 2 n n_snr n_noise rows of the denoiser.
         """
+        check_prompt(prompt)
         check_length(self.host, prompt)
-        told: dict[str, Condition] = {}
+        told = Told(self.host, self.deletion)
         if word is None:
             if given is not None:
                 raise OptionError("given is for a word; the whole prompt (word=None) is counted from nothing")
-            keys = self._tell(told, prompt), self._tell(told, "")
+            keys = told.tell(prompt), told.tell("")
         elif isinstance(given, str):
             check_choice(given, (REST,), "given")
-            keys = self._drop(told, prompt, ()), self._drop(told, prompt, (mention(prompt, word, "word"),))
+            keys = told.drop(prompt, ()), told.drop(prompt, (mention(prompt, word, "word"),))
         else:
             both = mentions(prompt, [word, *(given or ())], "word and given")
-            keys = self._tell(told, alone(both)), self._tell(told, alone(both[1:]))
+            keys = told.tell(alone(both)), told.tell(alone(both[1:]))
         images = self._images(prompt, image, seeds, steps, sampling_guidance)
-        one = self.information(images, told, [keys], n_noise=n_noise, progress=progress)[keys]
+        one = self.information(images, told.conditions, [keys], n_noise=n_noise, progress=progress)[keys]
         side, nodes = self.host.image_size, one.quadrature
         return InformationResult(
             told=keys[0],
@@ -320,7 +345,7 @@ class DiffusionPID:
         word: Word,
         image: Any = None,
         *,
-        sizes: Sequence[int] | None = None,
+        sizes: int | Sequence[int] | None = None,
         steps: int = 25,
         seeds: Sequence[int] = (0,),
         sampling_guidance: float = 3.0,
@@ -344,9 +369,11 @@ class DiffusionPID:
 
         Cost: n * steps rows of the denoiser.
         """
+        check_prompt(prompt)
         one = mention(prompt, word, "word")
         latents = self.host.encode_images(self._images(prompt, image, seeds, steps, sampling_guidance))
-        found = attention_maps(self.host, latents, prompt, [one], sizes=[sizes], steps=steps, seed=self.seed)
+        kept = [sizes] if isinstance(sizes, int) else sizes
+        found = attention_maps(self.host, latents, prompt, [one], sizes=[kept], steps=steps, seed=self.seed)
         return np.asarray(found[0, 0].mean(0))
 
     def intervene(
@@ -366,9 +393,10 @@ class DiffusionPID:
 
         Cost: 2 len(seeds) steps rows of the denoiser, twice that with guidance.
         """
+        check_prompt(prompt)
         check_length(self.host, prompt)
         one = mention(prompt, word, "word")
-        options: dict[str, Any] = {"seeds": list(seeds), "steps": steps, "guidance": sampling_guidance}
+        options: dict[str, Any] = {"seeds": checked_seeds(seeds), "steps": steps, "guidance": sampling_guidance}
         before = self.host.generate(conditions=self.host.encode_texts([prompt]), **options)
         left = told_without(self.host, prompt, (one,), self.deletion)
         after = self.host.generate(conditions=left, **options)
@@ -385,35 +413,11 @@ class DiffusionPID:
 
     # inside
 
-    def _tell(self, told: dict[str, Condition], text: str) -> str:
-        if text not in told:
-            told[text] = self.host.encode_texts([text])
-        return text
-
-    def _drop(self, told: dict[str, Condition], prompt: str, gone: Sequence[Mention]) -> str:
-        """The prompt without words, by what is left; padding leaves their places."""
-        key = without(prompt, gone)
-        if self.deletion == "padding" and gone:
-            key += " | " + ", ".join(f"{one.text} at {one.begin}" for one in sorted(gone, key=lambda m: m.begin))
-        if key not in told:
-            told[key] = told_without(self.host, prompt, gone, self.deletion)
-        return key
-
     def _images(self, prompt: str, image: Any, seeds: Sequence[int], steps: int, guidance: float) -> Tensor:
         if image is not None:
             return read_images(image, self.host.image_size)
-        if not len(seeds):
-            raise DataError("seeds must have at least one element where images are generated")
-        made: Tensor = self.host.generate([prompt], seeds=list(seeds), steps=steps, guidance=guidance)
+        made: Tensor = self.host.generate([prompt], seeds=checked_seeds(seeds), steps=steps, guidance=guidance)
         return made.clamp(-1, 1)
-
-    def _fold(self) -> Callable[[Tensor], Tensor] | None:
-        """Squares of latents that are rearranged pixels (PixelUnshuffleVAE) belong to true pixels."""
-        vae = getattr(getattr(self.host, "pipeline", None), "vae", None)
-        factor = getattr(getattr(vae, "config", None), "factor", None)
-        if type(vae).__name__ != "PixelUnshuffleVAE" or not factor:
-            return None
-        return lambda squares: functional.pixel_shuffle(squares, factor).sum(1)
 
     def _result(
         self,
@@ -423,9 +427,8 @@ class DiffusionPID:
         images: Tensor,
         conditional: bool,
         reference: str,
+        surprisals: tuple[float, float] | None,
     ) -> PIDResult:
-        needs = self.redundancy == "specificity-ambiguity"
-        surprisals = word_surprisals(self.prior, prompt, pair) if needs else None
         name = (
             self.redundancy if isinstance(self.redundancy, str) else getattr(self.redundancy, "__name__", "a function")
         )

@@ -14,6 +14,7 @@ from unsnarl.arrays import check_range
 from unsnarl.diffusion._attention import AttentionStore, daam
 from unsnarl.diffusion._hosts import Host
 from unsnarl.diffusion._words import token_positions
+from unsnarl.errors import OptionError
 from unsnarl.systems.diffusion._pid_words import Mention
 
 
@@ -43,8 +44,8 @@ def attention_maps(
         seed: of the noise.
 
     Raises:
-        OptionError: no step.
-        DataError: a word beyond the tokens that are read, or a choice without layers.
+        OptionError: no step, or a choice without layers.
+        DataError: a word beyond the tokens that are read.
 
     Cost: n * steps rows of the denoiser.
     """
@@ -61,6 +62,9 @@ def attention_maps(
         with ExitStack() as stack:
             stores = [stack.enter_context(AttentionStore(host, sizes=choice)) for choice in sizes]
             host.predict_noise(signal * x + spread * noise, level, told)
+        for store, choice in zip(stores, sizes, strict=True):
+            if not store.layers("cross"):
+                raise OptionError(f"sizes={tuple(choice or ())}: no cross-attention layer has so many places a column")
         maps.append([[daam(store, positions, host.image_size).mean(0) for positions in tokens] for store in stores])
     stacked = torch.stack([torch.stack([torch.stack(row) for row in one]) for one in maps], dim=2)
     return np.asarray(stacked.double().cpu().numpy())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
+from numbers import Integral
 from pathlib import PurePath
 from typing import Any
 
@@ -69,6 +71,28 @@ def refuse_guidance(guidance: float | None) -> None:
             f"guidance={guidance!r}: a guided answer is not the mean of the noise, and no information can be read off it; leave it "
             "out (images are generated with sampling_guidance=)"
         )
+
+
+def check_prompt(prompt: Any, name: str = "prompt") -> None:
+    """Refuse what is no text.
+
+    Raises:
+        DataError: with its type.
+    """
+    if not isinstance(prompt, str):
+        raise DataError(f"{name} must be one text, got {type(prompt).__name__}")
+
+
+def checked_seeds(seeds: Any) -> list[int]:
+    """Seeds as a list.
+
+    Raises:
+        OptionError: not a sequence of at least one whole number from 0.
+    """
+    found = list(seeds) if isinstance(seeds, (Sequence, np.ndarray)) and not isinstance(seeds, str) else []
+    if not found or not all(isinstance(one, Integral) and int(one) >= 0 for one in found):
+        raise OptionError(f"seeds={seeds!r} must be a sequence of at least one whole number from 0, one an image")
+    return [int(one) for one in found]
 
 
 def warn_range(host: Any, low: float, high: float) -> None:

@@ -15,6 +15,27 @@ from unsnarl.zoo._extra import transformers
 UNIFORM = "uniform"
 
 
+def read_prior(prior: Any) -> Any:
+    """A prior as `word_surprisals` takes it, with the model of a name loaded.
+
+    Raises:
+        OptionError: none of what it may be.
+        FileError: the model cannot be had.
+    """
+    if isinstance(prior, str):
+        return prior if prior == UNIFORM else _load(prior)
+    pair = tuple(prior) if isinstance(prior, Sequence) else ()
+    if len(pair) == 2 and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in pair):
+        if not all(0 < value <= 1 for value in pair):
+            raise OptionError(f"prior={prior!r} must be two probabilities above 0 and at most 1")
+        return pair
+    if len(pair) == 2 and callable(pair[0]) and callable(pair[1]):
+        return pair
+    raise OptionError(
+        f"prior={prior!r} must be 'uniform', two probabilities, the name of a masked language model, or (model, tokenizer)"
+    )
+
+
 def word_surprisals(prior: Any, prompt: str, words: Sequence[Mention]) -> tuple[float, float] | None:
     """-log p(y_1) and -log p(y_2), in nats.
 
@@ -32,21 +53,13 @@ def word_surprisals(prior: Any, prompt: str, words: Sequence[Mention]) -> tuple[
         FileError: the model cannot be had.
         DataError: the model reads a word as nothing.
     """
+    prior = read_prior(prior)
     if isinstance(prior, str):
-        if prior == UNIFORM:
-            return None
-        prior = _load(prior)
-    pair = tuple(prior) if isinstance(prior, Sequence) else ()
-    if len(pair) == 2 and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in pair):
-        if not all(0 < value <= 1 for value in pair):
-            raise OptionError(f"prior={prior!r} must be two probabilities above 0 and at most 1")
-        return check_surprisals([float(-torch.tensor(float(value), dtype=torch.float64).log()) for value in pair])
-    if len(pair) == 2 and callable(pair[0]) and callable(pair[1]):
-        first, second = (_surprisal(*pair, prompt, word) for word in words)
+        return None
+    if callable(prior[0]):
+        first, second = (_surprisal(prior[0], prior[1], prompt, word) for word in words)
         return first, second
-    raise OptionError(
-        f"prior={prior!r} must be 'uniform', two probabilities, the name of a masked language model, or (model, tokenizer)"
-    )
+    return check_surprisals([float(-torch.tensor(float(value), dtype=torch.float64).log()) for value in prior])
 
 
 def _load(name: str) -> tuple[Any, Any]:

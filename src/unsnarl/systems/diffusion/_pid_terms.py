@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from unsnarl.errors import OptionError
-from unsnarl.information._denoiser_information import DenoiserInformation, jackknife_error
+from unsnarl.information._denoiser_information import DenoiserInformation, jackknife_error, neighbours_error
 from unsnarl.information._pointwise_pid import TERMS, PIDTerms, Redundancy, pid_levels
 from unsnarl.information._reliability import EstimatorWarning
 from unsnarl.systems.diffusion._pid_words import Word
@@ -50,7 +50,7 @@ def terms_of(
 def _errors(
     gaps: Sequence[DenoiserInformation], estimate: str, redundancy: Redundancy, surprisals: Surprisals
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Standard errors at both levels: the jackknife over parts of the log-SNRs."""
+    """Standard errors at both levels, over parts of the log-SNRs."""
     if len(gaps[0].group_sizes) < 2:
         return dict.fromkeys(TERMS, float("nan")), dict.fromkeys(TERMS, float("nan"))
     left = [as_array(gap.left_out(estimate)) for gap in gaps]  # (group, n, height, width)
@@ -61,12 +61,13 @@ def _errors(
             _, by_place, whole = pid_levels(one, two, both, redundancy, surprisals=surprisals)
             found[0].append(by_place.mean())
             found[1].append(whole.mean())
+    error = neighbours_error if gaps[0].quadrature.stratified else jackknife_error
     by_level = []
     for level in found:
         columns = {
             name: torch.tensor([float(getattr(one, name)) for one in level], dtype=torch.float64) for name in TERMS
         }
-        by_level.append({name: float(jackknife_error(values)) for name, values in columns.items()})
+        by_level.append({name: float(error(values)) for name, values in columns.items()})
     return by_level[0], by_level[1]
 
 
@@ -77,8 +78,9 @@ def pairs_of(words: Any) -> tuple[bool, list[tuple[Word, Word]]]:
         OptionError: neither a pair nor a list of pairs.
     """
     if isinstance(words, str) or not isinstance(words, Sequence) or not len(words):
+        got = repr(words) if isinstance(words, (str, tuple, list)) else f"a {type(words).__name__}"
         raise OptionError(
-            f"words={words!r} must be two words of the prompt, such as ('cat', 'tree'), or a list of such pairs"
+            f"words={got} must be two words of the prompt, such as ('cat', 'tree'), or a list of such pairs"
         )
     single = len(words) == 2 and all(_is_word(one) for one in words)
     pairs = [words] if single else list(words)

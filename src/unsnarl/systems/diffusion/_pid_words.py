@@ -173,3 +173,34 @@ def check_length(host: Any, prompt: str) -> None:
         raise DataError(
             f"prompt has {count} tokens and the text encoder reads {tokenizer.model_max_length}; shorten it: {prompt!r}"
         )
+
+
+class Told:
+    """What a host reads of texts and of a prompt without some of its words, each asked once.
+
+    Args:
+        host: with `encode_texts`.
+        deletion: how words leave a prompt.
+
+    Attributes:
+        conditions: text -> what the host reads.
+    """
+
+    def __init__(self, host: Any, deletion: str):
+        self.host, self.deletion = host, deletion
+        self.conditions: dict[str, Condition] = {}
+
+    def tell(self, text: str) -> str:
+        """A text; its own name in `conditions`."""
+        if text not in self.conditions:
+            self.conditions[text] = self.host.encode_texts([text])
+        return text
+
+    def drop(self, prompt: str, gone: Sequence[Mention]) -> str:
+        """The prompt without words, by what is left; padding leaves their places."""
+        key = without(prompt, gone)
+        if self.deletion == "padding" and gone:
+            key += " | " + ", ".join(f"{one.text} at {one.begin}" for one in sorted(gone, key=lambda m: m.begin))
+        if key not in self.conditions:
+            self.conditions[key] = told_without(self.host, prompt, gone, self.deletion)
+        return key
