@@ -92,8 +92,9 @@ def prompt_gates(name: str, make: Make, oracle: Any, n: int) -> list[Gate]:
         for group, hit in confirmed(caption, reading):
             hits.setdefault(group, []).append(hit)
     lows = {"category": 0.9, "colour": 0.9, "background": 0.9, "relation": 0.8, "style": 0.85}
+    told = ("background as a whole", "texture", "size", "turn", "facing", "frame")
     gates = [share_gate(name, group, hits.get(group, []), low=low) for group, low in lows.items()]
-    gates += [share_gate(name, group, hits.get(group, [])) for group in ("texture", "size", "turn", "facing", "frame")]
+    gates += [share_gate(name, group, hits.get(group, [])) for group in told]
     best: dict[str, list[bool]] = {}
     for caption, reading in zip(captions, oracle.read(to_signed(render_scenes(scenes).images)), strict=True):
         for group, hit in confirmed(caption, reading):
@@ -117,6 +118,11 @@ def confirmed(caption: Caption, reading: SceneReading) -> list[tuple[str, bool]]
     kinds = {of: value for factor, of, value in caption.stated if factor == "kind"}
     seen = {of: [one for one in reading.objects if one.kind == kind] for of, kind in kinds.items()}
     out: list[tuple[str, bool]] = []
+    ground = [
+        getattr(reading, factor) == value for factor, _, value in caption.stated if factor in ("pattern", "background")
+    ]
+    if len(ground) > 1:
+        out.append(("background as a whole", all(ground)))
     frame = parse(caption.text).frame
     if frame is not None:
         out.append(("frame", reading.frame == frame))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unsnarl.claims.gates._gate import Gate, mean_gate
+from unsnarl.claims.gates._gate import Gate, mean_gate, share_gate
 from unsnarl.data.scenes import IDENTIFIER, render_scenes, solo, to_signed
 from unsnarl.diffusion import Host
 from unsnarl.zoo._personal_grading import between_instances, score_personal
@@ -68,5 +68,6 @@ def personal_gates(
             report("personal instances", place + 1, len(sets))
     return [
         mean_gate(name, "identity of learned instances beyond the 90th percentile of others", beyond, low=0.0),
+        share_gate(name, "learned instances beyond the 90th percentile of others", [value >= 0 for value in beyond]),
         mean_gate(name, "identity of learned instances", identities),
     ]
