@@ -62,7 +62,7 @@ class Told(torch.nn.Module):
         return type("Answer", (), {"sample": self.weight * torch.ones_like(x)})()
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_the_noise_loss_is_the_mean_squared_error_of_what_is_predicted(clip, prediction):
     from unsnarl.zoo._sd_recipe import text_model
 
@@ -76,8 +76,9 @@ def test_the_noise_loss_is_the_mean_squared_error_of_what_is_predicted(clip, pre
     level = abar[t][:, None, None, None]
     x = torch.nn.functional.pixel_unshuffle(images, 2)
     noise = (noisy - level.sqrt() * x) / (1 - level).sqrt()
-    target = noise if prediction == "epsilon" else level.sqrt() * noise - (1 - level).sqrt() * x
-    assert float(loss) == pytest.approx(float((target - 0.3).square().mean()), rel=1e-4)
+    target = {"epsilon": noise, "v_prediction": level.sqrt() * noise - (1 - level).sqrt() * x, "sample": x}[prediction]
+    weight = (1 / (1 - level)).clamp(max=10) if prediction == "sample" else torch.ones_like(level)
+    assert float(loss) == pytest.approx(float((weight * (target - 0.3).square()).mean()), rel=1e-4)
     assert abs(float(noise.std()) - 1) < 0.05
     assert options["encoder_hidden_states"].shape == (6, 24, 128)
 

@@ -1,8 +1,9 @@
 """Training the two generators of the zoo: a denoiser in the style of Stable Diffusion 1 and 2, and a flow in that of 3.
 
-*Denoising* (Ho et al. 2020, arXiv 2006.11239): z_t = sqrt(abar_t) x + sqrt(1 - abar_t) e, every t drawn alike, and the loss either
-|e - e_theta(z_t, t, c)|^2 or |v - v_theta(z_t, t, c)|^2 with v = sqrt(abar_t) e - sqrt(1 - abar_t) x (Salimans and Ho 2022, arXiv
-2202.00512). Both are least at the conditional mean at every noise level, which is what information in pixels is computed from. The
+*Denoising* (Ho et al. 2020, arXiv 2006.11239): z_t = sqrt(abar_t) x + sqrt(1 - abar_t) e, every t drawn alike, and the loss
+|e - e_theta(z_t, t, c)|^2, |v - v_theta(z_t, t, c)|^2 with v = sqrt(abar_t) e - sqrt(1 - abar_t) x (Salimans and Ho 2022, arXiv
+2202.00512), or |x - x_theta(z_t, t, c)|^2 times min(1 / (1 - abar_t), 10), which is the second up to where little is left to do (Hang et al. 2023,
+arXiv 2303.09556). All are least at the conditional mean at every noise level, which is what information in pixels is computed from. The
 second counts errors of the image 1 / abar_t times as much as the first: where there is hardly any signal left, which is where
 place and colour of everything are decided, the first hardly counts them. Steps may be drawn more often where the signal is weak
 (`time_density`): what minimises the loss at each step is the same, but these images are so plain that what they show is decided while
@@ -31,6 +32,7 @@ from unsnarl.zoo._schedule import adamw, late_rate, set_rate
 
 AVERAGED_STEPS = 1000.0  # a decay of 0.999
 WARMUP = 300
+MOST_WEIGHT = 10.0
 
 
 def spread_uniforms(n: int, generator: torch.Generator) -> Float[Tensor, " n"]:
@@ -107,7 +109,7 @@ class NoiseTask(_Denoising):
         text_encoder: a `CLIPTextModel`; left as it is.
         alphas_cumprod: abar of every step of the noise schedule.
         factor: of the rearrangement.
-        prediction: "epsilon" or "v_prediction".
+        prediction: "epsilon", "v_prediction" or "sample".
         density: of each step, in place of the same for all; see `time_density`.
         steps: over which the rate falls.
         lr: highest learning rate.
@@ -130,7 +132,7 @@ class NoiseTask(_Denoising):
         lr: float = 8e-4,
         **head: Any,
     ):
-        check_choice(prediction, ("epsilon", "v_prediction"), "prediction")
+        check_choice(prediction, ("epsilon", "v_prediction", "sample"), "prediction")
         super().__init__(unet, steps=steps, lr=lr, **head)
         self._frozen = (text_encoder.requires_grad_(False).eval(),)
         self.register_buffer("abar", alphas_cumprod.clone(), persistent=False)
@@ -141,7 +143,7 @@ class NoiseTask(_Denoising):
     def forward(
         self, phase: str, batch: tuple[Tensor, ...], step: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """The mean squared error of the noise, or of v."""
+        """The mean squared error of the noise, of v, or, weighted, of the image."""
         set_rate(self.optimizers_["main"], late_rate(step, self.steps, WARMUP))
         images, ids, *targets = batch
         with torch.no_grad():
@@ -153,8 +155,12 @@ class NoiseTask(_Denoising):
         abar = self.abar[t][:, None, None, None]
         noisy = abar.sqrt() * x + (1 - abar).sqrt() * noise
         predicted = self.network(noisy, t, encoder_hidden_states=context).sample
-        target = noise if self.prediction == "epsilon" else abar.sqrt() * noise - (1 - abar).sqrt() * x
-        return self.losses(functional.mse_loss(predicted, target), targets)
+        if self.prediction == "sample":
+            error = ((1 / (1 - abar)).clamp(max=MOST_WEIGHT) * (predicted - x) ** 2).mean()
+        else:
+            target = noise if self.prediction == "epsilon" else abar.sqrt() * noise - (1 - abar).sqrt() * x
+            error = functional.mse_loss(predicted, target)
+        return self.losses(error, targets)
 
 
 class FlowTask(_Denoising):

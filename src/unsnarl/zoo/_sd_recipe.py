@@ -1,8 +1,9 @@
 """Recipe of `sd-tiny-32`: a real `StableDiffusionPipeline` for scenes of 32 x 32 pixels.
 
 The UNet has three levels of 48, 96 and 128 channels, one residual block a level, text attention at 16 x 16, at 8 x 8 and in the
-middle: 4.4 million parameters. It predicts v, as Stable Diffusion 2.1 does. Its images are pixels rearranged to 12 channels of
-16 x 16 by `PixelUnshuffleVAE`.
+middle: 4.6 million parameters. Its images are pixels rearranged to 12 channels of 16 x 16 by `PixelUnshuffleVAE`. It predicts the image, not
+the noise: these images are flat areas with sharp edges, so that nearly all of the noise has to be found in either case, and a small
+network that has to write the noise out leaves grain. After 1,000 steps it denoised backgrounds as well as one that predicts v did after 3,000.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ BATCH, IMAGES = 16, 300_000
 # log-SNR of the steps that are trained: what these images show is decided between -8 and 1
 DENSITY = {"mean": -2.5, "deviation": 2.5, "evenly": 0.2}
 READING = 0.01  # weight of the second task
-NOISE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
+NOISE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "sample"}
 # The pipeline's constructor sets clip_sample to False and steps_offset to 1 whatever it is given; a threshold of 1 clips all the same.
 SAMPLER: dict[str, Any] = NOISE | {
     "clip_sample": False,
@@ -33,6 +34,7 @@ SAMPLER: dict[str, Any] = NOISE | {
     "sample_max_value": 1.0,
     "set_alpha_to_one": True,
     "steps_offset": 1,
+    "timestep_spacing": "trailing",  # begins where there is nothing but noise
 }
 UNET: dict[str, Any] = {
     "sample_size": 16,
@@ -45,6 +47,7 @@ UNET: dict[str, Any] = {
     "cross_attention_dim": 128,
     "attention_head_dim": 4,
     "norm_num_groups": 16,
+    "resnet_time_scale_shift": "scale_shift",
 }
 
 
@@ -108,7 +111,7 @@ def _load(folder: Path) -> Any:
 
 SD_TINY = Recipe(
     name="sd-tiny-32",
-    summary="text to image, 32 x 32: a StableDiffusionPipeline with a UNet of 4.4 million parameters",
+    summary="text to image, 32 x 32: a StableDiffusionPipeline with a UNet of 4.6 million parameters",
     make=_make,
     batches=_batches,
     export=_export,
