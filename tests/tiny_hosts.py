@@ -13,7 +13,9 @@ def tiny_unet_pipeline(prediction="epsilon", seed=0):
     clip = CLIP_TINY.make({}, 10).model
     sizes = _sd_recipe.UNET | {"block_out_channels": (16, 16, 32)}
     made = _sd_recipe.pipeline(diffusers().UNet2DConditionModel(**sizes).eval(), clip)
-    made.scheduler = type(made.scheduler).from_config(dict(made.scheduler.config) | {"prediction_type": prediction})
+    # "leading": where there is only noise, noise that is predicted says nothing of the image
+    changed = {"prediction_type": prediction, "timestep_spacing": "leading"}
+    made.scheduler = type(made.scheduler).from_config(dict(made.scheduler.config) | changed)
     return made
 
 

@@ -210,7 +210,9 @@ def pipe(clip):
     from unsnarl.zoo import _sd_recipe
 
     torch.manual_seed(1)
-    return _sd_recipe.pipeline(diffusers.UNet2DConditionModel(**_sd_recipe.UNET | SMALL), clip)
+    made = _sd_recipe.pipeline(diffusers.UNet2DConditionModel(**_sd_recipe.UNET | SMALL), clip)
+    made.scheduler.register_to_config(prediction_type="epsilon", timestep_spacing="leading")
+    return made
 
 
 @pytest.fixture(scope="module")
