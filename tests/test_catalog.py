@@ -145,10 +145,8 @@ def test_the_table(tmp_path):
 
 def test_importing_is_light():
     code = (
-        "import sys, time, unsnarl; before = set(sys.modules); t = time.process_time(); import unsnarl.catalog\n"
-        "print(1e3 * (time.process_time() - t)); print(*{m.partition('.')[0] for m in set(sys.modules) - before})"
+        "import sys, unsnarl; before = set(sys.modules); import unsnarl.catalog\n"
+        "print(*{m.partition('.')[0] for m in set(sys.modules) - before})"
     )
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
-    assert min(float(run.stdout.splitlines()[0]) for run in runs) < 20
-    names = set(runs[0].stdout.splitlines()[1].split())
-    assert {name for name in names if name not in sys.stdlib_module_names} == {"unsnarl"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {name for name in run.stdout.split() if name not in sys.stdlib_module_names} == {"unsnarl"}
